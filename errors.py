@@ -1,0 +1,117 @@
+"""Every error that callboard raises, and the two exceptions that a handler raises on purpose.
+
+Each is also the builtin that a reader expects (``MailboxNotFound`` is a ``LookupError``), says in
+one line what happened, with the name and the value, and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class CallboardError(Exception):
+    """Anything that callboard itself raises."""
+
+
+class ConfigError(CallboardError, ValueError):
+    """A declaration or an option cannot work; raised where it is written, never later."""
+
+
+class StoreError(CallboardError):
+    """The store refused: it cannot be opened, read or written."""
+
+
+class SchemaTooNew(StoreError):
+    """A newer callboard has written this store, and this one no longer suffices as its client."""
+
+
+class StoreOwned(StoreError):
+    """Another process owns the store, and standing by was not wanted or is no longer possible."""
+
+
+class StoreBusy(StoreError, TimeoutError):
+    """Another connection held the write lock for longer than we wait (5 seconds)."""
+
+
+class StoreFull(StoreError, OSError):
+    """The disk is full. Nothing is half-written; work goes on as soon as there is room."""
+
+
+class MailboxNotFound(CallboardError, LookupError):
+    """Neither this process nor the store knows a mailbox of that name.
+
+    Attributes:
+        name: the name that was asked for.
+        nearest: known names that look like it, best first.
+
+    """
+
+    def __init__(self, name: str, known: Iterable[str] = ()) -> None:
+        """Say which name is unknown and which known ones look like it."""
+        self.name = name
+        self.nearest = difflib.get_close_matches(name, list(known), n=3)
+        hint = (
+            f"did you mean {' or '.join(repr(n) for n in self.nearest)}?"
+            if self.nearest
+            else "declare it with @rt.mailbox(...), here or in the process that handles it"
+        )
+        super().__init__(f"no mailbox {name!r}: {hint}")
+
+
+class MessageError(CallboardError, ValueError):
+    """A message cannot be sent or read: wrong type, no key, too large, or a broken body."""
+
+
+class AlreadyTold(CallboardError, ValueError):
+    """``if_exists="raise"``: a message of this id is waiting in the mailbox already."""
+
+
+class ActorStopped(CallboardError):
+    """The actor that was to do this has stopped."""
+
+
+class NotStarted(CallboardError, RuntimeError):
+    """The call needs an owner, and no process owns the store."""
+
+
+class TurnEnded(CallboardError, RuntimeError):
+    """The turn has returned, failed or timed out; nothing can join it any more."""
+
+
+class HandlerTimeout(CallboardError, TimeoutError):
+    """A handler ran past its mailbox's ``timeout``; its turn is void and counts as failed."""
+
+
+class RetryLater(Exception):  # noqa: N818  (an instruction, not an error)
+    """Raise in a handler to have the message tried again later; it is not a failure.
+
+    The turn is void: nothing told or stored. The attempt is not counted.
+
+    Args:
+        after: seconds, a ``timedelta``, or text such as ``"30m"``. Default: the retry policy's
+            first delay.
+
+    """
+
+    def __init__(self, after: object = None) -> None:
+        """Remember the delay; it is read when the turn ends."""
+        self.after = after
+        super().__init__(f"try again after {after}" if after is not None else "try again later")
+
+
+class Reject(Exception):  # noqa: N818  (an instruction, not an error)
+    """Raise in a handler to send the message straight to the dead letters.
+
+    Args:
+        reason: kept as the dead letter's error.
+
+    """
+
+    def __init__(self, reason: str = "rejected by the handler") -> None:
+        """Remember the reason."""
+        self.reason = reason
+        super().__init__(reason)
