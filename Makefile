@@ -1,0 +1,81 @@
+# Bare `make` lists the targets. Everything runs in .venv, which is made when it is needed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS ?= 20
+KILLS ?= 25
+
+# `pip install .` in the same .venv replaces the editable install by a copy, and tests of a copy
+# prove nothing: then install again.
+EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
+TOOLS := $(BIN)/lint-imports
+
+.DEFAULT_GOAL := help
+.PHONY: help install test lint format types layers package check demo prove clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: FORCE ## make .venv, with the package editable and all tools
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e ".[dev]"
+	@touch $(TOOLS)
+
+$(TOOLS): setup.cfg pyproject.toml $(if $(EDITABLE),,FORCE)
+	@$(MAKE) --no-print-directory install
+
+test: $(TOOLS) ## run the tests (ARGS="-k timer" chooses)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(TOOLS) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(TOOLS) ## repair style and format where that is safe
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Checkers look for a folder of the package's name, which an editable install does not give them.
+# .tree/callboard holds links to the package's parts and nothing else: no tests, no .venv.
+.tree: FORCE
+	@rm -rf .tree && mkdir -p .tree/callboard
+	@for part in *.py py.typed actors runtime persistence repl; do \
+		ln -s "../../$$part" .tree/callboard/; \
+	done
+
+types: $(TOOLS) .tree ## check types, strictly, in package, tests and examples
+	$(BIN)/mypy -p callboard
+	$(BIN)/mypy $(wildcard tests examples)
+
+layers: $(TOOLS) .tree ## check that imports go down only
+	PYTHONPATH=.tree $(BIN)/lint-imports
+
+# build/ goes first: what it kept of deleted modules would end up in the wheel.
+package: $(TOOLS) .tree ## check that an installed package holds every file of the tree
+	@rm -rf build
+	$(BIN)/pip install -q --no-deps --target build/site .
+	diff -r -x __pycache__ .tree/callboard build/site/callboard
+
+check: lint types layers package test ## everything that a change must pass
+
+demo: $(TOOLS) ## watch a service being killed and resuming
+	$(BIN)/callboard demo $(ARGS)
+
+prove: $(TOOLS) ## run the demo 20 times with random seeds, then once with 25 kills
+	@run=1; while [ $$run -le $(RUNS) ]; do \
+		seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); \
+		echo "prove: $$run of $(RUNS), seed $$seed"; \
+		$(BIN)/callboard demo --seed $$seed || { \
+			echo "prove: FAILED after $$((run - 1)) good runs; again: $(BIN)/callboard demo --seed $$seed"; \
+			exit 1; }; \
+		run=$$((run + 1)); \
+	done
+	@echo "prove: $(KILLS) kills"
+	@$(BIN)/callboard demo --kills $(KILLS) || { \
+		echo "prove: FAILED with $(KILLS) kills, after $(RUNS) good runs"; exit 1; }
+	@echo "prove: $(RUNS) runs and one with $(KILLS) kills, all good"
+
+clean: ## remove what was built; .venv too
+	rm -rf .venv .tree build dist *.egg-info .coverage htmlcov
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

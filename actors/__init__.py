@@ -1,0 +1,1 @@
+"""What lives: mailboxes, workers, timers, schedules and their supervisors."""

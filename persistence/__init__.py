@@ -1,0 +1,1 @@
+"""What survives: the store, its records and its migrations."""

@@ -1,0 +1,193 @@
+"""Open a SQLite file, or say in one line why not and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import NoReturn
+
+from ..errors import ConfigError, SchemaTooNew, StoreBusy, StoreError, StoreFull
+from ._sqlite3 import sqlite3
+from .gate import PATIENCE
+from .store import SCHEMA
+
+#: JSON operators and RETURNING: what our statements need.
+OLDEST_SQLITE = (3, 38, 0)
+_MAGIC = b"SQLite format 3\0"
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "virtiofs", "afs", "ceph",
+            "fuse.glusterfs", "lustre"}  # fmt: skip
+
+# What the store as a whole refuses, whatever the statement: nobody's turn is to blame for it.
+_FULL, _BUSY = {13}, {5, 6, 15}
+_REFUSALS = _FULL | _BUSY | {3, 7, 8, 9, 10, 11, 14, 23, 26}
+
+
+def refusal(error: BaseException, path: Path) -> StoreError | None:
+    """Return what a driver's error means for the store as a whole; None: the statement's fault."""
+    if not isinstance(error, sqlite3.Error):
+        return None
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if code not in _REFUSALS:
+        return None
+    if code in _FULL:
+        return StoreFull(
+            errno.ENOSPC, f"no room for {path}: free some disk space; nothing is lost, work goes on"
+        )
+    if code in _BUSY:
+        return StoreBusy(
+            f"{path}: another connection holds the write lock; if it is this request's own, pass "
+            "connection="
+        )
+    return StoreError(f"{path}: {error}")
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that can be kept track of."""
+
+
+def connect(path: Path, *, durability: str, readonly: bool = False) -> sqlite3.Connection:
+    """Open one connection with our settings; nothing is created."""
+    mode = "rw"
+    try:
+        connection = sqlite3.connect(
+            f"file:{_quote(path)}?mode={mode}",
+            uri=True,
+            timeout=PATIENCE,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+            factory=_Connection,
+        )
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open {path}: {error}") from error
+    try:
+        synchronous = "FULL" if durability == "full" else "NORMAL"
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 1000")
+        connection.execute("PRAGMA cache_size = -8000")
+        if readonly:
+            connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        connection.close()
+        fail(error, path)
+    return connection
+
+
+def prepare_file(path: Path, *, network_ok: bool) -> None:
+    """Check that the path can hold a store; make an empty file, mode 0600, where there is none.
+
+    Raises:
+        ConfigError: the platform or the SQLite library is too old.
+        StoreError: a directory, no database, read-only, no such folder, a network file system.
+
+    """
+    if os.name != "posix":
+        msg = "callboard needs POSIX file locks; on Windows run it inside WSL"
+        raise ConfigError(msg)
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        msg = (
+            f"SQLite {sqlite3.sqlite_version} is too old, callboard needs 3.38: "
+            "pip install 'callboard[sqlite]' brings a newer one"
+        )
+        raise ConfigError(msg)
+    folder = path.parent
+    if not folder.is_dir():
+        msg = f"{folder} is no folder: make it, or give another store than {path}"
+        raise StoreError(msg)
+    if not network_ok:
+        _refuse_network(path)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        _make(path)
+        return
+    if stat.S_ISDIR(mode):
+        msg = f"{path} is a directory: give a file in it, such as {path / 'callboard.db'}"
+        raise StoreError(msg)
+    if not stat.S_ISREG(mode):
+        msg = f"{path} is no regular file: give the path of a database"
+        raise StoreError(msg)
+    _check_readable(path)
+
+
+def fail(error: BaseException, path: Path) -> NoReturn:
+    """Raise the store's error for a driver's."""
+    raise refusal(error, path) or StoreError(f"{path}: {error}") from error
+
+
+def check_schema(found: int, min_client: int, path: Path) -> None:
+    """Refuse a store that this code is too old for."""
+    if min_client > SCHEMA:
+        msg = (
+            f"{path} was written by a newer callboard (schema {found}, this one knows {SCHEMA}): "
+            "upgrade this process"
+        )
+        raise SchemaTooNew(msg)
+
+
+def _make(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise _of_os(error, path) from error
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise _of_os(error, path) from error
+    # Closing any descriptor of the file would drop the POSIX locks that SQLite holds on it in this
+    # process (howtocorrupt.html, 2.2), so this one is only opened before the first connection.
+    try:
+        head = os.read(fd, len(_MAGIC))
+    finally:
+        os.close(fd)
+    if head and head != _MAGIC:
+        msg = f"{path} is no SQLite database: give another path, or move that file away"
+        raise StoreError(msg)
+
+
+def _of_os(error: OSError, path: Path) -> StoreError:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(
+            f"{path} is read-only for this user: make it and its folder writable, or give "
+            "another store"
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(error.errno, f"no room to make {path}: free some disk space")
+    return StoreError(f"cannot open {path}: {error.strerror}")
+
+
+def _refuse_network(path: Path) -> None:
+    kind = file_system(path.parent)
+    if kind in _NETWORK:
+        msg = (
+            f"{path} lies on a network file system ({kind}), where SQLite's locks cannot be "
+            "trusted: use a local disk, or insist with network_ok=True"
+        )
+        raise StoreError(msg)
+
+
+def file_system(folder: Path) -> str:
+    """Return the type of the file system that holds a folder; "" where the kernel does not say."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return ""
+    real = str(folder.resolve())
+    best, kind = "", ""
+    for line in mounts:
+        _, where, what, *_ = line.split(" ")
+        point = where.replace("\\040", " ")
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, what
+    return kind
+
+
+def _quote(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -1,0 +1,431 @@
+"""Commit a group of units in one SQLite transaction.
+
+The quick way writes the whole group with a handful of statements. Its parts keep their order where
+order can matter: consecutive plain units (an acknowledgement, a state, messages without a name) are
+written together, acknowledgements first; a unit with names, cancels or statements of the user's is
+written by itself, the latter in a savepoint of its own.
+
+When the quick way does not come out (an acknowledgement finds no row, a statement of the user's
+ended the transaction, COMMIT refuses), nothing of the group stays, and every unit is written alone,
+in order: in one transaction with a savepoint each, and if that fails too, in a transaction each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..errors import AlreadyTold, StoreError, StoreOwned
+from ._sqlite3 import sqlite3
+from .shapes import chunks, flat, numbered, values
+from .sqlite_open import refusal
+from .sqlite_read import COLUMNS
+from .store import Cancel, Dead, Execute, Lineage, Message, Outcome, Retry, Tell, Unit, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_OWNER = "UPDATE callboard_counter SET last = last + ? WHERE epoch = ? RETURNING last"
+_CLIENT = "UPDATE callboard_counter SET last = last + ? RETURNING last"
+_LOOK = "SELECT last, epoch FROM callboard_counter"
+_FOREIGN = f"""
+SELECT {COLUMNS} FROM callboard_message WHERE number > ? AND number <= ? ORDER BY number LIMIT ?"""
+_FLOOD = 2000
+
+_FIELDS = (
+    "number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, "
+    "retain, priority, expires_at"
+)
+_WIDTH = 15
+_INSERT = f"INSERT INTO callboard_message ({_FIELDS}) VALUES "
+_INSERT_ONE = _INSERT + values(1, _WIDTH)
+# Rows that differ in key and body alone, as those of one tell_many do: the rest is bound once.
+_ALIKE = f"""
+WITH row (i, key, body) AS (VALUES {{rows}})
+INSERT INTO callboard_message ({_FIELDS})
+SELECT ? + i, ?, ?, ?, key, body, ?, NULL, ?, ?, ?, ?, ?, ?, ? FROM row"""
+_DELETE_ONE = "DELETE FROM callboard_message WHERE number = ?"
+_DELETE_RANGE = "DELETE FROM callboard_message WHERE number BETWEEN ? AND ?"
+_DELETE_SET = """
+DELETE FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
+_DELETE_NAMED = "DELETE FROM callboard_message WHERE mailbox = ? AND name = ? RETURNING number"
+_DELETE_IN = "DELETE FROM callboard_message WHERE mailbox = ? AND number = ? RETURNING number"
+_NAMESAKE = "SELECT number FROM callboard_message WHERE mailbox = ? AND name = ?"
+_STATE = "INSERT INTO callboard_state (mailbox, key, kind, version, body) VALUES {rows}"
+_STATE_SET = """
+ON CONFLICT (mailbox, key) DO UPDATE
+SET kind = excluded.kind, version = excluded.version, body = excluded.body"""
+_RETRY = """
+UPDATE callboard_message SET attempt = ?, due = ifnull(?, due), retry_at = ?, error = ?
+WHERE number = ?"""
+_BURY = """
+INSERT INTO callboard_dead
+  (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
+   priority, deliveries, error, traceback, attempts, failed_at)
+SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers,
+   retain, priority, deliveries, ?, ?, ?, ?
+FROM callboard_message WHERE number = ?"""
+
+
+class _Apart(Exception):  # noqa: N818  (a signal inside this module)
+    """The group cannot be written together."""
+
+
+class SqliteWriter:
+    """Writes groups through the one writing connection; callers hold the gate.
+
+    Args:
+        connection: the writing connection, in autocommit.
+        path: for messages.
+
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Take over the connection."""
+        self._connection = connection
+        self._run = connection.execute
+        self._path = path
+
+    def write(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
+        """See Store.write."""
+        try:
+            return self._together(units, epoch, seen)
+        except StoreError:
+            self.roll_back()
+            raise
+        except Exception as error:  # the group is written apart, which says whose fault it is
+            self.roll_back()
+            refused = refusal(error, self._path)
+            if refused is not None:
+                raise refused from error
+        try:
+            return self._apart(units, epoch, seen)
+        except StoreError:
+            self.roll_back()
+            _forget(units)
+            raise
+        except Exception as error:
+            self.roll_back()
+            _forget(units)
+            refused = refusal(error, self._path)
+            if refused is not None:
+                raise refused from error
+        return self._alone(units, epoch, seen)
+
+    def look(self, epoch: int | None, seen: int) -> Written:
+        """See Store.look."""
+        last, found = self._run(_LOOK).fetchone()
+        self._check_epoch(epoch, found)
+        foreign, flood = self._foreign(seen, last)
+        return Written(last, foreign, flood)
+
+    def roll_back(self) -> None:
+        """Leave no transaction open."""
+        if self._connection.in_transaction:
+            self._run("ROLLBACK")
+
+    # --- the whole group in one go -----------------------------------------------------------
+
+    def _together(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
+        self._run("BEGIN IMMEDIATE")
+        last, before = self._take_numbers(_wanted(units), epoch)
+        number = before
+        plain: list[Unit] = []
+        for unit in units:
+            if unit.ops is None and unit.fate is None:
+                plain.append(unit)
+                continue
+            if plain:
+                number = self._plain(plain, number)
+                plain = []
+            number = self._one(unit, number, guarded=_has_statements(unit))
+        if plain:
+            self._plain(plain, number)
+        foreign, flood = ([], None) if seen is None else self._foreign(seen, before)
+        self._commit()
+        return Written(last, foreign, flood)
+
+    def _plain(self, units: list[Unit], number: int) -> int:
+        """Write consecutive plain units: acknowledgements, states, messages."""
+        acks = [unit.ack.number for unit in units if unit.ack is not None]
+        if acks:
+            self._acknowledge(acks)
+        states = {(s.mailbox, s.key): s for unit in units if (s := unit.state) is not None}
+        if states:
+            self._store_states(
+                [(s.mailbox, s.key, s.kind, s.version, s.body) for s in states.values()]
+            )
+        tells: list[Message] = []
+        for unit in units:
+            unit.outcome = Outcome.COMMITTED
+            if unit.tells:
+                unit.results = list(range(number + 1, number + 1 + len(unit.tells)))
+                number += len(unit.tells)
+                tells.extend(unit.tells)
+        if tells:
+            self._insert(tells, number - len(tells) + 1)
+        return number
+
+    def _acknowledge(self, numbers: list[int]) -> None:
+        count = len(numbers)
+        if count == 1:
+            gone = self._run(_DELETE_ONE, numbers).rowcount
+        elif max(numbers) - min(numbers) == count - 1 and len(set(numbers)) == count:
+            gone = self._run(_DELETE_RANGE, (min(numbers), max(numbers))).rowcount
+        else:
+            gone = self._run(_DELETE_SET, (msgspec.json.encode(numbers).decode(),)).rowcount
+        if gone != count:
+            raise _Apart
+
+    def _store_states(self, rows: list[tuple[int, str, str, int, bytes]]) -> None:
+        for start, length in chunks(len(rows)):
+            self._run(
+                _STATE.format(rows=values(length, 5)) + _STATE_SET,
+                flat(rows[start : start + length]),
+            )
+
+    def _insert(self, tells: list[Message], number: int) -> None:
+        for offset, message in enumerate(tells):
+            message.number = number + offset
+        if len(tells) == 1:
+            self._run(_INSERT_ONE, _row(tells[0]))
+            return
+        first = _alike(tells[0])
+        if tells[0].name is None and all(_alike(m) == first and m.name is None for m in tells):
+            mailbox, kind, version, *rest = first
+            for start, length in chunks(len(tells)):
+                part = tells[start : start + length]
+                params: list[Any] = []
+                for message in part:
+                    params += (message.key, message.body)
+                params += (part[0].number, mailbox, kind, version, *rest)
+                self._run(_ALIKE.format(rows=numbered(length, 2)), params)
+            return
+        for start, length in chunks(len(tells)):
+            rows = [_row(message) for message in tells[start : start + length]]
+            self._run(_INSERT + values(length, _WIDTH), flat(rows))
+
+    # --- one unit ----------------------------------------------------------------------------
+
+    def _apart(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
+        """Write each unit in a savepoint of its own, all in one transaction."""
+        self._run("BEGIN IMMEDIATE")
+        last, before = self._take_numbers(_wanted(units), epoch)
+        number = before
+        broken: set[Lineage] = set()
+        for unit in units:
+            number = self._one(unit, number, guarded=True, broken=broken)
+        foreign, flood = ([], None) if seen is None else self._foreign(seen, before)
+        self._commit()
+        return Written(last, foreign, flood)
+
+    def _alone(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
+        """Write each unit in a transaction of its own: COMMIT itself says whose fault it is."""
+        foreign: list[Message] = []
+        flood: int | None = None
+        broken: set[Lineage] = set()
+        last = 0
+        for unit in units:
+            try:
+                self._run("BEGIN IMMEDIATE")
+                last, before = self._take_numbers(_wanted([unit]), epoch)
+                self._one(unit, before, guarded=True, broken=broken)
+                more, flooded = ([], None) if seen is None else self._foreign(seen, before)
+                self._commit()
+            except StoreError:
+                self.roll_back()
+                _forget([unit])
+                raise
+            except Exception as error:  # the unit's own fault: it fails, the others go on
+                self.roll_back()
+                _forget([unit])
+                refused = refusal(error, self._path)
+                if refused is not None:
+                    raise refused from error
+                unit.outcome, unit.error = Outcome.FAILED, error
+                if unit.lineage is not None:
+                    broken.add(unit.lineage)
+            else:
+                foreign += more
+                flood = flood or flooded
+                seen = None if seen is None else last
+        return Written(last, foreign, flood)
+
+    def _one(
+        self, unit: Unit, number: int, *, guarded: bool, broken: set[Lineage] | None = None
+    ) -> int:
+        """Write one unit in its order; returns the last number that it used."""
+        if broken and unit.lineage in broken:
+            unit.outcome = Outcome.AGAIN
+            return number
+        wanted = _wanted([unit])
+        if guarded:
+            self._run("SAVEPOINT callboard_turn")
+        try:
+            unit.outcome = self._steps(unit, number)
+        except Exception as error:
+            _forget([unit])
+            if not guarded or refusal(error, self._path) is not None:
+                raise
+            if not self._connection.in_transaction:
+                raise _Apart from error
+            self._run("ROLLBACK TO callboard_turn")
+            unit.outcome, unit.error = Outcome.FAILED, error
+        if guarded:
+            if not self._connection.in_transaction:
+                raise _Apart
+            self._run("RELEASE callboard_turn")
+        if unit.outcome is not Outcome.COMMITTED and unit.lineage is not None:
+            if broken is None:
+                raise _Apart
+            broken.add(unit.lineage)
+        return number + wanted
+
+    def _steps(self, unit: Unit, number: int) -> Outcome:
+        if unit.ack is not None and not self._settle_own(unit.ack.number, unit.fate):
+            return Outcome.VOID
+        if unit.state is not None:
+            s = unit.state
+            self._store_states([(s.mailbox, s.key, s.kind, s.version, s.body)])
+        results: list[Any] = []
+        for op in unit.tells or unit.ops or ():
+            match op:
+                case Message():
+                    number += 1
+                    self._insert([op], number)
+                    results.append(number)
+                case Tell():
+                    number += 1
+                    results.append(self._tell_named(unit, op, number))
+                case Cancel():
+                    results.append(self._cancel(unit, op))
+                case Execute():
+                    results.append(self._execute(op))
+        unit.results = results
+        return Outcome.COMMITTED
+
+    def _settle_own(self, number: int, fate: Retry | Dead | None) -> bool:
+        """Remove the turn's own message, or do instead what its fate says; False: it is gone."""
+        match fate:
+            case None:
+                return self._run(_DELETE_ONE, (number,)).rowcount == 1
+            case Retry(attempt, due, retry_at, error):
+                changed = self._run(_RETRY, (attempt, due, retry_at, error, number))
+                return changed.rowcount == 1
+            case Dead(error, traceback, attempts, failed_at):
+                self._run(_BURY, (error, traceback, attempts, failed_at, number))
+                return self._run(_DELETE_ONE, (number,)).rowcount == 1
+
+    def _tell_named(self, unit: Unit, op: Tell, number: int) -> int:
+        message = op.message
+        here = self._run(_NAMESAKE, (message.mailbox, message.name)).fetchone()
+        if here is not None:
+            if op.if_exists == "keep":
+                unit.kept.append(message)
+                message.number = 0
+                return 0
+            if op.if_exists == "raise":
+                msg = (
+                    f"id {message.name!r} is waiting already as message {here[0]}: cancel it, or "
+                    'tell with if_exists="replace" or "keep"'
+                )
+                raise AlreadyTold(msg)
+            self._run(_DELETE_ONE, here)
+            unit.removed.append(here[0])
+        self._insert([message], number)
+        return number
+
+    def _cancel(self, unit: Unit, op: Cancel) -> bool:
+        statement = _DELETE_NAMED if isinstance(op.target, str) else _DELETE_IN
+        rows = self._run(statement, (op.mailbox, op.target)).fetchall()
+        unit.removed += [row[0] for row in rows]
+        return bool(rows)
+
+    def _execute(self, op: Execute) -> int:
+        cursor = self._run(op.sql, op.params)
+        if cursor.description is not None:
+            cursor.fetchall()
+        count = cursor.rowcount
+        if op.expect is not None and count != op.expect:
+            msg = f"expected {op.expect} rows to change, {count} did: {op.sql!r}"
+            raise ValueError(msg)
+        return count
+
+    # --- the counter -------------------------------------------------------------------------
+
+    def _take_numbers(self, count: int, epoch: int | None) -> tuple[int, int]:
+        """Return (last number after, last number before); the fence is checked on the way."""
+        if count:
+            found = (
+                self._run(_CLIENT, (count,)) if epoch is None else self._run(_OWNER, (count, epoch))
+            ).fetchall()
+            if not found:
+                self._check_epoch(epoch, None)
+            return found[0][0], found[0][0] - count
+        last, now = self._run(_LOOK).fetchone()
+        self._check_epoch(epoch, now)
+        return last, last
+
+    def _check_epoch(self, epoch: int | None, found: int | None) -> None:
+        if epoch is not None and epoch != found:
+            msg = (
+                f"{self._path} has another owner now (this one began epoch {epoch}): another path "
+                "to the same file was started; this runtime has stopped and writes nothing more"
+            )
+            raise StoreOwned(msg)
+
+    def _foreign(self, seen: int, before: int) -> tuple[list[Message], int | None]:
+        if before <= seen:
+            return [], None
+        rows = self._run(_FOREIGN, (seen, before, _FLOOD + 1)).fetchall()
+        if len(rows) > _FLOOD:
+            return [], seen
+        return [Message(*row) for row in rows], None
+
+    def _commit(self) -> None:
+        if not self._connection.in_transaction:
+            raise _Apart
+        self._run("COMMIT")
+
+
+def _wanted(units: Sequence[Unit]) -> int:
+    """Count the numbers that the units may need."""
+    count = 0
+    for unit in units:
+        if unit.tells:
+            count += len(unit.tells)
+        elif unit.ops:
+            count += sum(isinstance(op, (Message, Tell)) for op in unit.ops)
+    return count
+
+
+def _has_statements(unit: Unit) -> bool:
+    """Say whether a failure of the unit is its own: then it needs a savepoint."""
+    return unit.ops is not None and any(
+        isinstance(op, Execute) or (isinstance(op, Tell) and op.if_exists == "raise")
+        for op in unit.ops
+    )
+
+
+def _forget(units: Sequence[Unit]) -> None:
+    """Undo what a rolled-back try noted on its units."""
+    for unit in units:
+        unit.outcome, unit.error = None, None
+        unit.results, unit.removed, unit.kept = [], [], []
+
+
+def _alike(m: Message) -> tuple[Any, ...]:
+    """What rows of one quick insert must share."""
+    return (
+        m.mailbox, m.kind, m.version, m.due, m.told_at, m.cause, m.sender, m.headers, m.retain,
+        m.priority, m.expires_at,
+    )  # fmt: skip
+
+
+def _row(m: Message) -> tuple[Any, ...]:
+    return (
+        m.number, m.mailbox, m.kind, m.version, m.key, m.body, m.due, m.name, m.told_at, m.cause,
+        m.sender, m.headers, m.retain, m.priority, m.expires_at,
+    )  # fmt: skip

@@ -1,0 +1,443 @@
+"""What a store must do: the page to read first.
+
+The runtime speaks to a store in three ways. It *writes* groups of units, each of them all or
+nothing; it *pages* rows into memory, in the order in which they are to be handled; and it *looks*
+at what is there for people and consoles. SQLite is one implementation, PostgreSQL another; both
+pass the one conformance suite in ``tests/store_contract.py``.
+
+Instants are integer microseconds since 1970, UTC. A message has a *number*, given inside the
+transaction from one counter row: number order is commit order and none is used twice.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+#: The schema this code writes, and the oldest code that may still be a client of it.
+SCHEMA = 1
+MIN_CLIENT = 1
+
+IfExists: TypeAlias = Literal["replace", "keep", "raise"]
+Params: TypeAlias = "Sequence[Any] | dict[str, Any]"
+
+
+class Message(msgspec.Struct, gc=False):
+    """One message: a row of the store, and the object that is handed over in memory.
+
+    Attributes:
+        mailbox: the store's number of its mailbox.
+        kind: stable name of its type (``"json"`` for plain values); never a class path.
+        version: version of that kind.
+        body: its JSON text.
+        key: the actor that it is for, in a keyed mailbox.
+        due: not before this instant; None for a message that was told without a delay.
+        retry_at: a failed message that keeps its place and blocks its key until then.
+        name: the caller's ``id``, unique among the mailbox's waiting messages.
+        told_at: when it was told.
+        attempt: how often its handler has failed.
+        deliveries: how often a process died while it ran.
+        cause: number of the message whose turn told it.
+        number: 0 until its commit.
+        error: of its last failure.
+        value: the decoded body, where this process has already decoded it; handed out once.
+        gone: cancelled or replaced after it was loaded; set by whoever sees the commit.
+
+    """
+
+    mailbox: int
+    kind: str
+    body: bytes
+    key: str | None = None
+    due: int | None = None
+    name: str | None = None
+    version: int = 1
+    told_at: int = 0
+    cause: int | None = None
+    sender: str | None = None
+    headers: str | None = None
+    retain: int | None = None
+    priority: int = 0
+    expires_at: int | None = None
+    retry_at: int | None = None
+    attempt: int = 0
+    deliveries: int = 0
+    error: str | None = None
+    number: int = 0
+    value: Any = None
+    gone: bool = False
+
+    @property
+    def sort(self) -> tuple[int, int]:
+        """Its place among the waiting: by (priority, number), highest priority first."""
+        return (-self.priority, self.number)
+
+    @property
+    def due_sort(self) -> tuple[int, int]:
+        """Its place among the due: by (due, number)."""
+        return (self.due or 0, self.number)
+
+
+class State(msgspec.Struct, frozen=True, gc=False):
+    """The durable state of one actor: of a mailbox, and of a key where it is keyed (else "")."""
+
+    mailbox: int
+    key: str
+    kind: str
+    version: int
+    body: bytes
+
+
+class Tell(msgspec.Struct, gc=False):
+    """Tell a message that has a name: look for its namesake first."""
+
+    message: Message
+    if_exists: IfExists = "replace"
+
+
+class Cancel(msgspec.Struct, gc=False):
+    """Remove a waiting message, by the caller's id (text) or by its number."""
+
+    mailbox: int
+    target: str | int
+
+
+class Execute(msgspec.Struct, gc=False):
+    """Run a statement of the user's in the transaction."""
+
+    sql: str
+    params: Params
+    expect: int | None = None
+
+
+Op: TypeAlias = Message | Tell | Cancel | Execute
+
+
+class Retry(msgspec.Struct, gc=False):
+    """Keep the turn's message for another attempt.
+
+    ``due`` sets it aside until then; ``retry_at`` keeps its place instead.
+    """
+
+    attempt: int
+    due: int | None
+    retry_at: int | None
+    error: str | None
+
+
+class Dead(msgspec.Struct, gc=False):
+    """Move the turn's message to the dead letters."""
+
+    error: str
+    traceback: str
+    attempts: int
+    failed_at: int
+
+
+class Outcome(enum.IntEnum):
+    """What became of a unit."""
+
+    COMMITTED = 1
+    VOID = 2
+    """Its own message had been cancelled or replaced: nothing of it was written."""
+    AGAIN = 3
+    """It stood on a turn of the same actor that became void: its message is to run again."""
+    FAILED = 4
+    """Its own statement was refused: nothing of it was written, ``unit.error`` says why."""
+
+
+class Lineage:
+    """The chain of turns of one stateful actor; each stands on the state of the one before.
+
+    A turn remembers the generation it started in. When one of the chain becomes void, the
+    generation is raised, and all that were started in the old one are void too.
+    """
+
+    __slots__ = ("generation",)
+
+    def __init__(self) -> None:
+        """Start at generation 0."""
+        self.generation = 0
+
+
+class Unit:
+    """One all-or-nothing piece of a group: a turn, or what one call outside a turn does.
+
+    The acknowledgement comes first, then the state, then the operations in the order in which they
+    were made (a handler that re-schedules its own ``id`` would run for ever otherwise).
+
+    Attributes:
+        ack: the message whose turn this is; its row is removed, exactly one, and that is checked.
+        fate: instead of removing it: try again, or move it to the dead letters.
+        state: the actor's new state.
+        tells: messages without a name, where there is nothing but such (the quick path).
+        ops: operations in their order, where names, cancels or statements are among them.
+        lineage: the actor's chain, with the generation in which the turn started.
+        outcome: set by the store.
+        error: why it failed.
+        results: what each operation gave: a tell its number (0: kept what was there), a cancel a
+            bool, a statement its row count.
+        removed: numbers of the messages that it cancelled or replaced.
+        kept: messages that ``if_exists="keep"`` did not tell.
+
+    """
+
+    __slots__ = ("ack", "error", "fate", "generation", "kept", "lead", "lineage", "ops", "outcome",
+                 "removed", "results", "settle", "size", "state", "tells", "tries",
+                 "waiter")  # fmt: skip
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        ack: Message | None = None,
+        fate: Retry | Dead | None = None,
+        state: State | None = None,
+        tells: list[Message] | None = None,
+        ops: list[Op] | None = None,
+        lineage: Lineage | None = None,
+        generation: int = 0,
+        settle: Callable[[Unit], None] | None = None,
+        size: int = 0,
+    ) -> None:
+        """Describe what is to be written; see the class."""
+        self.ack = ack
+        self.fate = fate
+        self.state = state
+        self.tells = tells
+        self.ops = ops
+        self.lineage = lineage
+        self.generation = generation
+        self.settle = settle
+        self.size = size
+        self.outcome: Outcome | None = None
+        self.error: BaseException | None = None
+        self.results: list[Any] = []
+        self.removed: list[int] = []
+        self.kept: list[Message] = []
+        self.waiter: Any = None
+        self.lead = False
+        self.tries = 0
+
+    @property
+    def told(self) -> Iterable[Message]:
+        """The messages that it told, in order; after its commit they have their numbers."""
+        if self.ops is None:
+            return self.tells or ()
+        return [
+            m
+            for op in self.ops
+            if (m := op if isinstance(op, Message) else getattr(op, "message", None)) is not None
+            and m.number
+        ]
+
+
+class Written(msgspec.Struct, gc=False):
+    """What a commit showed.
+
+    Attributes:
+        last: the counter after it; every number up to it is known now.
+        foreign: what other processes have told since ``seen``, in order.
+        flood: there was more of it than is worth handing over: page it in, from ``flood`` on.
+
+    """
+
+    last: int
+    foreign: list[Message]
+    flood: int | None = None
+
+
+class Declaration(msgspec.Struct, frozen=True):
+    """What the owner stores of a mailbox, for clients and consoles."""
+
+    name: str
+    workers: int = 1
+    keyed: bool = False
+    kinds: tuple[str, ...] = ()
+
+
+class MailboxRow(msgspec.Struct, frozen=True):
+    """A mailbox as the store knows it."""
+
+    id: int
+    name: str
+    paused: bool
+    declaration: Declaration
+
+
+class Depth(msgspec.Struct, frozen=True):
+    """How much a mailbox holds.
+
+    ``waiting`` are told and due, ``later`` future calls and retries not yet due, ``oldest`` is the
+    instant when the oldest waiting one was told or due.
+    """
+
+    waiting: int
+    later: int
+    dead: int
+    oldest: int | None
+
+
+class DeadRow(msgspec.Struct, frozen=True):
+    """A dead letter: the message as it was, and why it was given up."""
+
+    number: int
+    mailbox: int
+    key: str | None
+    kind: str
+    version: int
+    body: bytes
+    error: str
+    traceback: str
+    attempts: int
+    told_at: int
+    failed_at: int
+
+
+class Store(Protocol):
+    """A place that survives. Every call may be made from any thread.
+
+    Errors: :class:`~callboard.StoreError` and what is below it, from every call.
+    """
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def write(self, units: Sequence[Unit], *, epoch: int | None, seen: int | None) -> Written:
+        """Commit a group in one transaction and set each unit's outcome.
+
+        On a mismatch, a lost transaction or an error at COMMIT nothing of the group stays, and its
+        units are run again, each alone, in order. When the store refuses as a whole (full, I/O,
+        locked) it raises; units that have no outcome then were not written.
+
+        Args:
+            units: the group, in the order of their staging.
+            epoch: this owner's; another one in the store raises StoreOwned and writes nothing.
+                None for a client.
+            seen: the highest number handed over so far; None when foreign messages are of no
+                interest.
+
+        """
+        ...
+
+    def look(self, *, epoch: int | None, seen: int) -> Written:
+        """Return what other processes have told since ``seen``, without writing."""
+        ...
+
+    def declare(self, declarations: Sequence[Declaration]) -> list[MailboxRow]:
+        """Store what code declares; returns a row for each, in order."""
+        ...
+
+    def take_over(self, running: Sequence[int], failed_at: int) -> tuple[int, int, list[DeadRow]]:
+        """Begin a new epoch, and count one delivery for what ran when the last owner died.
+
+        Returns:
+            the epoch, the last number, and the messages that have killed three processes: they
+            are dead letters now.
+
+        """
+        ...
+
+    def pause(self, mailbox: int, *, paused: bool) -> None:
+        """Store whether a mailbox is paused."""
+        ...
+
+    def requeue(self, number: int, now: int) -> Message | None:
+        """Move a dead letter back under a new number, its attempts forgotten; None: no such."""
+        ...
+
+    def discard(self, number: int) -> bool:
+        """Delete a dead letter."""
+        ...
+
+    # --- paging ------------------------------------------------------------------------------
+
+    def waiting(
+        self, mailbox: int, *, after: tuple[int, int] | None, skip: Iterable[str], limit: int
+    ) -> list[Message]:
+        """Return waiting messages beyond ``after``, by (priority, number), keys skipped."""
+        ...
+
+    def waiting_of(self, mailbox: int, key: str, *, limit: int) -> list[Message]:
+        """Return the first waiting messages of one key, by (priority, number)."""
+        ...
+
+    def due(
+        self, mailbox: int, *, now: int, after: tuple[int, int] | None, skip: Iterable[str],
+        limit: int,
+    ) -> list[Message]:  # fmt: skip
+        """Return due messages beyond ``after``, by (due, number), keys skipped."""
+        ...
+
+    def due_of(self, mailbox: int, key: str, *, now: int, limit: int) -> list[Message]:
+        """Return the first due messages of one key, by (due, number)."""
+        ...
+
+    def timers(self, *, after: tuple[int, int] | None, limit: int) -> list[Message]:
+        """Return future calls and retries of all mailboxes beyond ``after``, by (due, number)."""
+        ...
+
+    def present(self, numbers: Sequence[int]) -> set[int]:
+        """Return those of the messages that are still there."""
+        ...
+
+    def state(self, mailbox: int, key: str) -> State | None:
+        """Return an actor's state; None when it has none yet."""
+        ...
+
+    def query(self, sql: str, params: Params) -> list[Any]:
+        """Run a reading statement of the user's on what is committed."""
+        ...
+
+    def check(self, sql: str, params: Params) -> None:
+        """Refuse a user's statement that may not run in a turn; raises MessageError."""
+        ...
+
+    # --- looking -----------------------------------------------------------------------------
+
+    def mailboxes(self) -> list[MailboxRow]:
+        """Return every mailbox ever declared, by name."""
+        ...
+
+    def depth(self, mailbox: int, now: int) -> Depth:
+        """Return how much a mailbox holds."""
+        ...
+
+    def later(self, mailbox: int | None, now: int, limit: int) -> list[Message]:
+        """Return future calls and retries not yet due, by (due, number)."""
+        ...
+
+    def peek(self, mailbox: int, now: int, limit: int) -> list[Message]:
+        """Return the first messages of a mailbox: the due, then the waiting."""
+        ...
+
+    def find(self, mailbox: int | None, target: str | int) -> Message | None:
+        """Return a message by number or by its caller's id."""
+        ...
+
+    def dead(self, mailbox: int | None, limit: int) -> list[DeadRow]:
+        """Return dead letters, oldest first."""
+        ...
+
+    def dead_letter(self, number: int) -> DeadRow | None:
+        """Return one dead letter."""
+        ...
+
+    def heartbeat(self) -> tuple[int, int, int]:
+        """Return (last number, epoch, changes): what an idle owner looks at four times a second."""
+        ...
+
+    def tell_on(self, connection: Any, unit: Unit) -> None:
+        """Write a unit through the caller's own connection, inside its transaction."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection."""
+        ...
+
+    def forked(self) -> None:
+        """Keep inherited connections unused: this is a forked child; open new ones when needed."""
+        ...

@@ -1,0 +1,1 @@
+"""What pokes it: the console, its commands and the command line."""
