@@ -7,7 +7,7 @@ one line what happened, with the name and the value, and what to do next.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,15 @@ class ConfigError(CallboardError, ValueError):
 
 
 class StoreError(CallboardError):
-    """The store refused: it cannot be opened, read or written."""
+    """The store refused: it cannot be opened, read or written.
+
+    Attributes:
+        written: where a group was refused half-way while it was written unit by unit, what its
+            commits showed so far; else None.
+
+    """
+
+    written: Any = None
 
 
 class SchemaTooNew(StoreError):

@@ -48,8 +48,8 @@ EVENTS = {
     "actor.started": "a worker's object was built and its state loaded: mailbox key",
     "actor.stopped": "an idle actor was put away: mailbox key",
     "actor.restarted": "an actor was rebuilt after a crash: actor attempt error delay (seconds)",
-    "actor.faulted": "an actor was left alone after too many crashes or a broken state: actor error",
-    "handler.abandoned": "a handler ran past its timeout; its thread is left behind: mailbox id thread",
+    "actor.faulted": "an actor is left alone: too many crashes, or a broken state: actor error",
+    "handler.abandoned": "a handler ran past its timeout, its thread is left: mailbox id thread",
     "threads.short": "every handler thread is taken: threads",
     "events.dropped": "subscribers were too slow; events were dropped: count",
 }  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_LENGTHS = (256, 64, 16, 4, 1)
+_LENGTHS = (1000, 256, 64, 16, 4, 1)
 
 
 def chunks(count: int) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ import msgspec
 from ..errors import MessageError
 from ._sqlite3 import sqlite3
 from .sqlite_open import connect, fail
-from .store import DeadRow, Declaration, Depth, MailboxRow, Message, Params, State
+from .store import DeadRow, Declaration, Depth, MailboxRow, Message, Params, Place, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,28 +38,15 @@ SELECT {COLUMNS} FROM callboard_message
 WHERE mailbox = :mailbox AND due IS NULL AND priority < :priority{{skip}}
 ORDER BY priority DESC, number LIMIT :limit"""
 _SKIP = " AND key NOT IN (SELECT value FROM json_each(:skip))"
-_WAITING = {False: (_SAME.format(skip=""), _LOWER.format(skip="")),
-            True: (_SAME.format(skip=_SKIP), _LOWER.format(skip=_SKIP))}  # fmt: skip
-_WAITING_OF = f"""
-SELECT {COLUMNS} FROM callboard_message
-WHERE mailbox = :mailbox AND key = :key AND due IS NULL
-ORDER BY priority DESC, number LIMIT :limit"""
+_KEY = " AND key = :key"
 _DUE = f"""
 SELECT {COLUMNS} FROM callboard_message
-WHERE mailbox = :mailbox AND due IS NOT NULL AND due <= :now AND (due, number) > (:due, :number)
-ORDER BY due, number LIMIT :limit"""
-_DUE_SKIP = f"""
-SELECT {COLUMNS} FROM callboard_message
-WHERE mailbox = :mailbox AND due IS NOT NULL AND due <= :now AND (due, number) > (:due, :number)
-  AND key NOT IN (SELECT value FROM json_each(:skip))
-ORDER BY due, number LIMIT :limit"""
-_DUE_OF = f"""
-SELECT {COLUMNS} FROM callboard_message
-WHERE mailbox = :mailbox AND due IS NOT NULL AND due <= :now AND key = :key
+WHERE mailbox = :mailbox AND due IS NOT NULL AND due <= :upto
+  AND (due, number) > (:due, :number){{skip}}
 ORDER BY due, number LIMIT :limit"""
 _TIMERS = f"""
 SELECT {COLUMNS} FROM callboard_message
-WHERE due IS NOT NULL AND (due, number) > (:due, :number)
+WHERE mailbox = :mailbox AND due IS NOT NULL AND (due, number) > (:due, :number)
 ORDER BY due, number LIMIT :limit"""
 _PRESENT = """
 SELECT number FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
@@ -76,13 +63,6 @@ SELECT
     ORDER BY priority DESC, number LIMIT 1),
   (SELECT due FROM callboard_message WHERE mailbox = :m AND due IS NOT NULL AND due <= :now
     ORDER BY due, number LIMIT 1)"""
-_LATER = f"""
-SELECT {COLUMNS} FROM callboard_message WHERE due IS NOT NULL AND due > :now
-ORDER BY due, number LIMIT :limit"""
-_LATER_OF = f"""
-SELECT {COLUMNS} FROM callboard_message
-WHERE mailbox = :mailbox AND due IS NOT NULL AND due > :now
-ORDER BY due, number LIMIT :limit"""
 _FIND = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ?"
 _FIND_IN = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ? AND mailbox = ?"
 _FIND_NAME = f"SELECT {COLUMNS} FROM callboard_message WHERE name = ? ORDER BY number LIMIT 1"
@@ -123,46 +103,35 @@ class SqliteReader:
     # --- paging ------------------------------------------------------------------------------
 
     def waiting(
-        self, mailbox: int, *, after: tuple[int, int] | None, skip: Iterable[str], limit: int
-    ) -> list[Message]:
+        self, mailbox: int, *, after: Place | None, limit: int, skip: Iterable[str] = (),
+        key: str | None = None,
+    ) -> list[Message]:  # fmt: skip
         """See Store."""
-        skipped = list(skip)
-        same, lower = _WAITING[bool(skipped)]
         minus, number = after or (-_HIGHEST, 0)
-        params = {"mailbox": mailbox, "priority": -minus, "number": number, "limit": limit}
-        if skipped:
-            params["skip"] = _json(skipped)
-        found = self._messages(same, params) if after else []
+        extra, params = _narrow(skip, key)
+        params |= {"mailbox": mailbox, "priority": -minus, "number": number, "limit": limit}
+        found = self._messages(_SAME.format(skip=extra), params) if after else []
         if len(found) < limit:
             params["limit"] = limit - len(found)
-            found += self._messages(lower, params)
+            found += self._messages(_LOWER.format(skip=extra), params)
         return found
 
-    def waiting_of(self, mailbox: int, key: str, *, limit: int) -> list[Message]:
-        """See Store."""
-        return self._messages(_WAITING_OF, {"mailbox": mailbox, "key": key, "limit": limit})
-
     def due(
-        self, mailbox: int, *, now: int, after: tuple[int, int] | None, skip: Iterable[str],
-        limit: int,
+        self, mailbox: int, *, upto: int, after: Place | None, limit: int,
+        skip: Iterable[str] = (), key: str | None = None,
     ) -> list[Message]:  # fmt: skip
         """See Store."""
         due, number = after or _FIRST
-        skipped = list(skip)
-        return self._messages(
-            _DUE_SKIP if skipped else _DUE,
-            {"mailbox": mailbox, "now": now, "due": due, "number": number, "limit": limit}
-            | ({"skip": _json(skipped)} if skipped else {}),
-        )
+        extra, params = _narrow(skip, key)
+        params |= {"mailbox": mailbox, "upto": upto, "due": due, "number": number, "limit": limit}
+        return self._messages(_DUE.format(skip=extra), params)
 
-    def due_of(self, mailbox: int, key: str, *, now: int, limit: int) -> list[Message]:
-        """See Store."""
-        return self._messages(_DUE_OF, {"mailbox": mailbox, "key": key, "now": now, "limit": limit})
-
-    def timers(self, *, after: tuple[int, int] | None, limit: int) -> list[Message]:
+    def timers(self, mailbox: int, *, after: Place | None, limit: int) -> list[Message]:
         """See Store."""
         due, number = after or _FIRST
-        return self._messages(_TIMERS, {"due": due, "number": number, "limit": limit})
+        return self._messages(
+            _TIMERS, {"mailbox": mailbox, "due": due, "number": number, "limit": limit}
+        )
 
     def present(self, numbers: Sequence[int]) -> set[int]:
         """See Store."""
@@ -192,16 +161,17 @@ class SqliteReader:
 
     def later(self, mailbox: int | None, now: int, limit: int) -> list[Message]:
         """See Store."""
-        if mailbox is None:
-            return self._messages(_LATER, {"now": now, "limit": limit})
-        return self._messages(_LATER_OF, {"mailbox": mailbox, "now": now, "limit": limit})
+        ids = [row.id for row in self.mailboxes()] if mailbox is None else [mailbox]
+        beyond = (now, _HIGHEST)
+        found = [m for each in ids for m in self.timers(each, after=beyond, limit=limit)]
+        return sorted(found, key=lambda m: m.due_sort)[:limit]
 
     def peek(self, mailbox: int, now: int, limit: int) -> list[Message]:
         """See Store."""
-        due = self.due(mailbox, now=now, after=None, skip=(), limit=limit)
+        due = self.due(mailbox, upto=now, after=None, limit=limit)
         if len(due) >= limit:
             return due
-        return due + self.waiting(mailbox, after=None, skip=(), limit=limit - len(due))
+        return due + self.waiting(mailbox, after=None, limit=limit - len(due))
 
     def find(self, mailbox: int | None, target: str | int) -> Message | None:
         """See Store."""
@@ -267,7 +237,8 @@ class SqliteReader:
 
     def forked(self) -> None:
         """Leave the parent's connections alone."""
-        _inherited.extend(self._all)
+        for connection in self._all:
+            inherit(connection)
         self._lock = threading.Lock()
         self._all, self._idle, self._guard = [], [], None
 
@@ -321,12 +292,26 @@ class SqliteReader:
         return sqlite3.SQLITE_OK
 
 
+def inherit(connection: Any) -> None:
+    """Keep a parent's connection alive and unused in a forked child."""
+    if connection is not None:
+        _inherited.append(connection)
+
+
 def mailbox_row(row: Sequence[Any]) -> MailboxRow:
     """Decode a row of callboard_mailbox."""
     number, name, paused, declaration = row
     return MailboxRow(
         number, name, bool(paused), msgspec.json.decode(declaration, type=Declaration)
     )
+
+
+def _narrow(skip: Iterable[str], key: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the condition on keys, and its parameters."""
+    if key is not None:
+        return _KEY, {"key": key}
+    skipped = list(skip)
+    return (_SKIP, {"skip": _json(skipped)}) if skipped else ("", {})
 
 
 def _json(values: Sequence[Any]) -> str:

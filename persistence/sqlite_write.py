@@ -12,6 +12,7 @@ in order: in one transaction with a savepoint each, and if that fails too, in a 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,9 +44,9 @@ _INSERT = f"INSERT INTO callboard_message ({_FIELDS}) VALUES "
 _INSERT_ONE = _INSERT + values(1, _WIDTH)
 # Rows that differ in key and body alone, as those of one tell_many do: the rest is bound once.
 _ALIKE = f"""
-WITH row (i, key, body) AS (VALUES {{rows}})
+WITH row (i, body{{key}}) AS (VALUES {{rows}})
 INSERT INTO callboard_message ({_FIELDS})
-SELECT ? + i, ?, ?, ?, key, body, ?, NULL, ?, ?, ?, ?, ?, ?, ? FROM row"""
+SELECT ? + i, ?, ?, ?, {{column}}, body, ?, NULL, ?, ?, ?, ?, ?, ?, ? FROM row"""
 _DELETE_ONE = "DELETE FROM callboard_message WHERE number = ?"
 _DELETE_RANGE = "DELETE FROM callboard_message WHERE number BETWEEN ? AND ?"
 _DELETE_SET = """
@@ -121,6 +122,27 @@ class SqliteWriter:
         foreign, flood = self._foreign(seen, last)
         return Written(last, foreign, flood)
 
+    def write_inside(self, unit: Unit) -> None:
+        """Write a unit inside the transaction that the caller has open, or is in autocommit."""
+        opened = not self._connection.in_transaction
+        try:
+            if opened and self._connection.isolation_level is not None:
+                # The driver's implicit transactions: begin as it would, so that the caller's own
+                # commit() ends it.
+                self._run("BEGIN IMMEDIATE")
+            _, before = self._take_numbers(_wanted([unit]), None)
+            self._one(unit, before, guarded=True)
+        except _Apart as error:
+            msg = "the statement ended your transaction; nothing was told"
+            raise StoreError(msg) from error
+        except sqlite3.Error as error:
+            refused = refusal(error, self._path)
+            if refused is None:
+                raise
+            raise refused from error
+        if unit.outcome is Outcome.FAILED and unit.error is not None:
+            raise unit.error
+
     def roll_back(self) -> None:
         """Leave no transaction open."""
         if self._connection.in_transaction:
@@ -194,18 +216,22 @@ class SqliteWriter:
             return
         first = _alike(tells[0])
         if tells[0].name is None and all(_alike(m) == first and m.name is None for m in tells):
-            mailbox, kind, version, *rest = first
-            for start, length in chunks(len(tells)):
-                part = tells[start : start + length]
-                params: list[Any] = []
-                for message in part:
-                    params += (message.key, message.body)
-                params += (part[0].number, mailbox, kind, version, *rest)
-                self._run(_ALIKE.format(rows=numbered(length, 2)), params)
+            self._insert_alike(tells, first)
             return
         for start, length in chunks(len(tells)):
             rows = [_row(message) for message in tells[start : start + length]]
             self._run(_INSERT + values(length, _WIDTH), flat(rows))
+
+    def _insert_alike(self, tells: list[Message], shared: tuple[Any, ...]) -> None:
+        keyed = any(message.key is not None for message in tells)
+        for start, length in chunks(len(tells)):
+            part = tells[start : start + length]
+            params: list[Any]
+            if keyed:
+                params = flat([(message.body, message.key) for message in part])
+            else:
+                params = [message.body for message in part]
+            self._run(_alike_sql(length, keyed=keyed), [*params, part[0].number, *shared])
 
     # --- one unit ----------------------------------------------------------------------------
 
@@ -234,15 +260,13 @@ class SqliteWriter:
                 self._one(unit, before, guarded=True, broken=broken)
                 more, flooded = ([], None) if seen is None else self._foreign(seen, before)
                 self._commit()
-            except StoreError:
-                self.roll_back()
-                _forget([unit])
-                raise
             except Exception as error:  # the unit's own fault: it fails, the others go on
                 self.roll_back()
                 _forget([unit])
-                refused = refusal(error, self._path)
+                refused = error if isinstance(error, StoreError) else refusal(error, self._path)
                 if refused is not None:
+                    # What stands before it is on disk: the committer settles that part.
+                    refused.written = Written(last, foreign, flood) if last else None
                     raise refused from error
                 unit.outcome, unit.error = Outcome.FAILED, error
                 if unit.lineage is not None:
@@ -414,6 +438,15 @@ def _forget(units: Sequence[Unit]) -> None:
     for unit in units:
         unit.outcome, unit.error = None, None
         unit.results, unit.removed, unit.kept = [], [], []
+
+
+@cache
+def _alike_sql(length: int, *, keyed: bool) -> str:
+    return _ALIKE.format(
+        key=", key" if keyed else "",
+        column="key" if keyed else "NULL",
+        rows=numbered(length, 2 if keyed else 1),
+    )
 
 
 def _alike(m: Message) -> tuple[Any, ...]:

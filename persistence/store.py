@@ -25,6 +25,8 @@ MIN_CLIENT = 1
 
 IfExists: TypeAlias = Literal["replace", "keep", "raise"]
 Params: TypeAlias = "Sequence[Any] | dict[str, Any]"
+#: A message's place in an order: (-priority, number) among the waiting, (due, number) among the due.
+Place: TypeAlias = tuple[int, int]
 
 
 class Message(msgspec.Struct, gc=False):
@@ -73,12 +75,12 @@ class Message(msgspec.Struct, gc=False):
     gone: bool = False
 
     @property
-    def sort(self) -> tuple[int, int]:
+    def sort(self) -> Place:
         """Its place among the waiting: by (priority, number), highest priority first."""
         return (-self.priority, self.number)
 
     @property
-    def due_sort(self) -> tuple[int, int]:
+    def due_sort(self) -> Place:
         """Its place among the due: by (due, number)."""
         return (self.due or 0, self.number)
 
@@ -188,7 +190,7 @@ class Unit:
     """
 
     __slots__ = ("ack", "error", "fate", "generation", "kept", "lead", "lineage", "ops", "outcome",
-                 "removed", "results", "settle", "size", "state", "tells", "tries",
+                 "removed", "results", "settle", "size", "staged", "state", "tells",
                  "waiter")  # fmt: skip
 
     def __init__(  # noqa: PLR0913
@@ -221,7 +223,7 @@ class Unit:
         self.kept: list[Message] = []
         self.waiter: Any = None
         self.lead = False
-        self.tries = 0
+        self.staged = False
 
     @property
     def told(self) -> Iterable[Message]:
@@ -356,28 +358,30 @@ class Store(Protocol):
     # --- paging ------------------------------------------------------------------------------
 
     def waiting(
-        self, mailbox: int, *, after: tuple[int, int] | None, skip: Iterable[str], limit: int
-    ) -> list[Message]:
-        """Return waiting messages beyond ``after``, by (priority, number), keys skipped."""
-        ...
+        self, mailbox: int, *, after: Place | None, limit: int, skip: Iterable[str] = (),
+        key: str | None = None,
+    ) -> list[Message]:  # fmt: skip
+        """Return waiting messages beyond ``after``, by (priority, number).
 
-    def waiting_of(self, mailbox: int, key: str, *, limit: int) -> list[Message]:
-        """Return the first waiting messages of one key, by (priority, number)."""
+        Args:
+            mailbox: whose.
+            after: a message's ``sort``; None: from the first.
+            limit: at most so many.
+            skip: keys that are of no interest now.
+            key: only those of this key.
+
+        """
         ...
 
     def due(
-        self, mailbox: int, *, now: int, after: tuple[int, int] | None, skip: Iterable[str],
-        limit: int,
+        self, mailbox: int, *, upto: int, after: Place | None, limit: int,
+        skip: Iterable[str] = (), key: str | None = None,
     ) -> list[Message]:  # fmt: skip
-        """Return due messages beyond ``after``, by (due, number), keys skipped."""
+        """Return messages due at ``upto`` or before and beyond ``after``, by (due, number)."""
         ...
 
-    def due_of(self, mailbox: int, key: str, *, now: int, limit: int) -> list[Message]:
-        """Return the first due messages of one key, by (due, number)."""
-        ...
-
-    def timers(self, *, after: tuple[int, int] | None, limit: int) -> list[Message]:
-        """Return future calls and retries of all mailboxes beyond ``after``, by (due, number)."""
+    def timers(self, mailbox: int, *, after: Place | None, limit: int) -> list[Message]:
+        """Return future calls and retries of a mailbox beyond ``after``, by (due, number)."""
         ...
 
     def present(self, numbers: Sequence[int]) -> set[int]:

@@ -1,0 +1,383 @@
+"""The group committer: leader and followers, and one thread for what nobody waits for.
+
+Whoever finds nobody committing commits at once, in its own thread, with all that has queued; the
+others wait and are committed by that leader, or by the next::
+
+    idle --commit()--> leading --(queue empty)--> idle
+      ^                   |  (a sender waits)--> it is woken and leads
+      |                   '--(only turns wait)-> the commit thread is woken
+      '---- commit thread: leads, unless a sender has come first and took them along
+
+Turns are *staged*: their worker goes on while they wait. They ride along with the next commit and
+start one themselves when nobody is committing. Staged work is bounded; at the bound workers wait.
+
+When the store refuses a commit as a whole (full, I/O, locked), senders get the error, staged turns
+are kept and tried again, and no handler starts (``healthy``) until one commit has succeeded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from ..clock import monotonic
+from ..errors import StoreError, StoreOwned
+from .store import Outcome, Unit, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .store import Store
+
+#: The most units and bytes that one group takes.
+GROUP_UNITS = 2000
+GROUP_BYTES = 8 * 1024 * 1024
+#: What may be staged before workers wait.
+STAGED_UNITS = 2 * GROUP_UNITS
+STAGED_BYTES = 2 * GROUP_BYTES
+# A user's own connection cannot pass the gate: SQLite's busy handler sleeps up to 100 ms between
+# its tries. After a second without a pause the lock is left free for 30 ms in every 300.
+_BREATH, _BREATH_EVERY, _OUT_OF_BREATH = 0.03, 0.3, 1.0
+_RETRY_FIRST, _RETRY_LONGEST = 0.05, 1.0
+
+
+class Waiter(Protocol):
+    """What a sender waits on; the simulation pumps its driver here."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until woken; False when the time (seconds) ran out."""
+        ...
+
+    def wake(self) -> None:
+        """Wake the one that waits."""
+        ...
+
+
+class ThreadWaiter:
+    """A lock that is taken until somebody frees it: the cheapest way to park one thread."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        """Start taken."""
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """See Waiter."""
+        return self._lock.acquire(timeout=-1 if timeout is None else timeout)
+
+    def wake(self) -> None:
+        """See Waiter."""
+        self._lock.release()
+
+
+class Hooks(Protocol):
+    """What the committer tells its runtime. Called by the leader, in commit order."""
+
+    def committed(self, units: Sequence[Unit], written: Written) -> None:
+        """A group is on disk: hand over. Must be quick and must not commit."""
+        ...
+
+    def after(self) -> None:
+        """The leader has stepped down: do what hand-overs have made ready."""
+        ...
+
+    def room(self) -> None:
+        """Workers that waited (too much was staged, or the store refused) may go on."""
+        ...
+
+    def refused(self, error: StoreError) -> None:
+        """The store refused a group as a whole."""
+        ...
+
+    def recovered(self, after: float) -> None:
+        """A commit has succeeded again, so many seconds later."""
+        ...
+
+    def lost(self, error: StoreOwned) -> None:
+        """Another owner has taken the store: this one has to stop."""
+        ...
+
+
+class Committer:
+    """Commits units in groups; every call may be made from any thread.
+
+    Args:
+        store: where to.
+        hooks: whom to tell.
+        waiter: makes what a sender waits on.
+        background: run the thread that commits staged turns; the seeded driver has none and calls
+            :meth:`pump`.
+        pause: sleeps, for the breath that foreign connections are given.
+
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        hooks: Hooks,
+        *,
+        waiter: Callable[[], Waiter] = ThreadWaiter,
+        background: bool = True,
+        pause: Callable[[float], None] | None = None,
+    ) -> None:
+        """Start nothing; the commit thread starts with the first staged turn."""
+        self.epoch: int | None = None
+        self.seen: int | None = None
+        self.healthy = True
+        self._store = store
+        self._hooks = hooks
+        self._waiter = waiter
+        self._background = background
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._quiet = threading.Condition(self._lock)
+        self._queue: deque[Unit] = deque()
+        self._leading = False
+        self._staged = 0
+        self._bytes = 0
+        self._thread: threading.Thread | None = None
+        self._awake = False
+        self._ending = False
+        self._refused_at: float | None = None
+        self._retry_in = _RETRY_FIRST
+        self._free_since = monotonic()
+        self._last_end = 0.0
+        self._last_breath = 0.0
+
+    # --- for senders -------------------------------------------------------------------------
+
+    def commit(self, unit: Unit) -> None:
+        """Commit one unit and return when it is on disk.
+
+        Raises:
+            StoreError: the store refused; nothing was written.
+            Exception: the unit's own failure (a statement of the user's, AlreadyTold).
+
+        """
+        with self._lock:
+            self._queue.append(unit)
+            if self._leading:
+                unit.waiter = self._waiter()
+            else:
+                self._leading = True
+        if unit.waiter is None:
+            self._lead(unit)
+        else:
+            unit.waiter.wait()
+            if unit.lead:
+                unit.lead = False
+                self._lead(unit)
+        if unit.error is not None:
+            raise unit.error
+
+    def stage(self, unit: Unit) -> None:
+        """Queue a finished turn; its ``settle`` is called when its outcome is known."""
+        unit.staged = True
+        with self._lock:
+            self._queue.append(unit)
+            self._staged += 1
+            self._bytes += unit.size
+            if self._background and not self._awake and not self._leading:
+                self._awake = True
+                self._start_thread()
+                self._work.notify()
+
+    @property
+    def crowded(self) -> bool:
+        """More is staged than may be."""
+        return self._staged >= STAGED_UNITS or self._bytes >= STAGED_BYTES
+
+    @property
+    def pending(self) -> int:
+        """Units that are queued or being committed."""
+        return len(self._queue) + (1 if self._leading else 0)
+
+    def poke(self) -> None:
+        """Have an empty group run soon: it shows what other processes have told."""
+        self.stage(Unit())
+
+    def pump(self) -> bool:
+        """Commit one group in the calling thread, if there is one and nobody leads."""
+        with self._lock:
+            if self._leading or not self._queue:
+                return False
+            self._leading = True
+        self._lead(None)
+        return True
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until nothing is queued; False when the time (seconds) ran out."""
+        if not self._background:
+            while self.pump():
+                pass
+        with self._quiet:
+            return self._quiet.wait_for(
+                lambda: self._ending or (not self._queue and not self._leading), timeout
+            )
+
+    def close(self) -> None:
+        """End the commit thread; what is still queued is given up (it is in the store as it was)."""
+        with self._lock:
+            self._ending = True
+            self._work.notify_all()
+            self._quiet.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(5.0)
+        with self._lock:
+            left, self._queue = list(self._queue), deque()
+        for unit in left:
+            if unit.waiter is not None:
+                unit.error = StoreError("the runtime stopped before this was written")
+                unit.waiter.wake()
+
+    # --- leading -----------------------------------------------------------------------------
+
+    def _lead(self, own: Unit | None) -> None:
+        """Commit groups until the own unit is through, then hand the lead on."""
+        try:
+            while True:
+                group = self._take()
+                if group:
+                    self._write(group)
+                if own is None or own.outcome is not None or own.error is not None:
+                    break
+        finally:
+            self._hand_on()
+            self._hooks.after()
+
+    def _take(self) -> list[Unit]:
+        with self._lock:
+            queue = self._queue
+            if len(queue) == 1:
+                return [queue.popleft()]
+            group: list[Unit] = []
+            size = 0
+            while queue and len(group) < GROUP_UNITS and (not group or size < GROUP_BYTES):
+                unit = queue.popleft()
+                size += unit.size
+                group.append(unit)
+            return group
+
+    def _hand_on(self) -> None:
+        with self._lock:
+            heir = next((u for u in self._queue if u.waiter is not None), None)
+            if heir is None:
+                self._leading = False
+                if self._queue and self._background:
+                    self._awake = True
+                    self._start_thread()
+                    self._work.notify()
+                if not self._queue:
+                    self._quiet.notify_all()
+                return
+            heir.lead = True
+        heir.waiter.wake()
+
+    def _write(self, group: list[Unit]) -> None:
+        fresh = [unit for unit in group if not _overtaken(unit)]
+        if self._pause is not None:
+            self._breathe(self._pause)
+        try:
+            written = self._store.write(fresh, epoch=self.epoch, seen=self.seen)
+        except StoreError as error:
+            self._refuse(group, error)
+            return
+        self._last_end = monotonic()
+        if not self.healthy and any(unit.staged for unit in group):
+            self._recover()
+        self._settle(group, written)
+
+    def _settle(self, group: Sequence[Unit], written: Written) -> None:
+        """Tell each unit and the runtime, in commit order; only then let the senders go on."""
+        if self.seen is not None:
+            self.seen = written.last
+        for unit in group:
+            if unit.settle is not None:
+                unit.settle(unit)
+        self._hooks.committed(group, written)
+        staged = [unit for unit in group if unit.staged]
+        if staged:
+            with self._lock:
+                crowded = self.crowded
+                self._staged -= len(staged)
+                self._bytes -= sum(unit.size for unit in staged)
+                roomy = crowded and not self.crowded
+            if roomy:
+                self._hooks.room()
+        for unit in group:
+            if unit.waiter is not None:
+                unit.waiter.wake()
+
+    def _refuse(self, group: Sequence[Unit], error: StoreError) -> None:
+        """Give senders the error, keep staged turns in their order, and hold new handlers back."""
+        partial = getattr(error, "written", None)
+        if partial is not None:
+            self._settle([unit for unit in group if unit.outcome is not None], partial)
+        left = [unit for unit in group if unit.outcome is None]
+        senders = [unit for unit in left if not unit.staged]
+        with self._lock:
+            self._queue.extendleft(reversed([unit for unit in left if unit.staged]))
+        for unit in senders:
+            unit.error = error
+            if unit.waiter is not None:
+                unit.waiter.wake()
+        if isinstance(error, StoreOwned):
+            self._hooks.lost(error)
+            return
+        if self.healthy:
+            self.healthy = False
+            self._refused_at = monotonic()
+            self._retry_in = _RETRY_FIRST
+            self._hooks.refused(error)
+            self.poke()
+
+    def _recover(self) -> None:
+        since = self._refused_at or monotonic()
+        self.healthy, self._refused_at = True, None
+        self._hooks.recovered(monotonic() - since)
+        self._hooks.room()
+
+    def _breathe(self, pause: Callable[[float], None]) -> None:
+        """Leave the lock free for a moment when it was taken for a second without a pause."""
+        now = monotonic()
+        if now - self._last_end > _BREATH:
+            self._free_since = now
+        elif now - self._free_since > _OUT_OF_BREATH and now - self._last_breath > _BREATH_EVERY:
+            pause(_BREATH)
+            self._last_breath = monotonic()
+
+    # --- the commit thread -------------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        if self._thread is None and not self._ending:
+            self._thread = threading.Thread(target=self._run, name="callboard-commit", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                while not self._ending and (self._leading or not self._queue):
+                    self._awake = False
+                    self._work.wait()
+                if self._ending:
+                    return
+                if not self.healthy:
+                    self._work.wait(self._retry_in)
+                    self._retry_in = min(_RETRY_LONGEST, self._retry_in * 2)
+                    if self._leading or self._ending:
+                        continue
+                self._leading = True
+            self._lead(None)
+
+
+def _overtaken(unit: Unit) -> bool:
+    """Say whether a turn stands on one that became void; it is not written then."""
+    if unit.lineage is None or unit.generation == unit.lineage.generation:
+        return False
+    unit.outcome = Outcome.AGAIN
+    return True

@@ -1,0 +1,298 @@
+"""The SQLite store: one writing connection behind the gate, read-only ones beside it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..errors import StoreError
+from ._sqlite3 import sqlite3
+from .companion import Companion
+from .foreign import same_file, unwrap
+from .gate import Gate
+from .migrations import migrate
+from .sqlite_open import connect, fail, prepare_file
+from .sqlite_read import COLUMNS, SqliteReader, inherit, mailbox_row
+from .sqlite_write import SqliteWriter
+from .store import DeadRow, Declaration, MailboxRow, Message, Unit, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_DECLARE = """
+INSERT INTO callboard_mailbox (name, declaration) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration
+  WHERE declaration != excluded.declaration"""
+_DECLARED = "SELECT id, name, paused, declaration FROM callboard_mailbox WHERE name = ?"
+_EPOCH = "UPDATE callboard_counter SET epoch = epoch + 1 RETURNING epoch, last"
+_CHANGED = "UPDATE callboard_counter SET changes = changes + 1"
+_DELIVERED = """
+UPDATE callboard_message SET deliveries = deliveries + 1
+WHERE number IN (SELECT value FROM json_each(?))"""
+_KILLERS = """
+SELECT number, attempt FROM callboard_message
+WHERE number IN (SELECT value FROM json_each(?)) AND deliveries >= ?"""
+_REVIVE = """
+INSERT INTO callboard_message
+  (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
+   priority)
+SELECT ?, mailbox, kind, version, key, body, NULL,
+   CASE WHEN EXISTS (SELECT 1 FROM callboard_message m
+                     WHERE m.mailbox = d.mailbox AND m.name = d.name) THEN NULL ELSE name END,
+   ?, cause, sender, headers, retain, priority
+FROM callboard_dead d WHERE number = ?"""
+_BURY = """
+INSERT INTO callboard_dead
+  (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
+   priority, deliveries, error, traceback, attempts, failed_at)
+SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers,
+   retain, priority, deliveries, ?, '', attempt, ?
+FROM callboard_message WHERE number = ?"""
+#: A message that was running in so many processes when they died is not run again.
+DEADLY = 3
+
+
+class SqliteStore(SqliteReader):
+    """A store in one SQLite file, which may be the user's own database.
+
+    Nothing is opened before the first call. Any number of processes may hold the same file, on one
+    machine; every transaction of ours passes the write gate.
+
+    Args:
+        path: the file; made, mode 0600, if it does not exist.
+        durability: ``"full"``: on disk at every commit; ``"normal"``: a power cut may lose the
+            last commits, a crash of the process loses nothing.
+        network_ok: trust a network file system's locks.
+
+    """
+
+    def __init__(self, path: Path, *, durability: str = "full", network_ok: bool = False) -> None:
+        """Remember where; open nothing."""
+        super().__init__(Path(path).absolute(), durability)
+        self._network_ok = network_ok
+        self._opening = threading.Lock()
+        self._gate: Gate | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._writer: SqliteWriter | None = None
+        self._old_sqlite_warned = False
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    @property
+    def companion(self) -> Companion:
+        """The folder of lock files beside it."""
+        return Companion(self._path)
+
+    def open(self) -> None:
+        """Open or make the file and bring it to this schema; again is nothing.
+
+        Raises:
+            ConfigError: the platform or SQLite is too old.
+            StoreError: it cannot be a store (a directory, no database, read-only, ...).
+            SchemaTooNew: a newer callboard wrote it.
+
+        """
+        with self._opening:
+            if self._writer is not None:
+                return
+            prepare_file(self._path, network_ok=self._network_ok)
+            gate = Gate(self.companion.make())
+            connection = connect(self._path, durability=self._durability)
+            try:
+                with gate:
+                    _use_wal(connection, self._path)
+                    self.schema = migrate(connection, self._path)
+            except sqlite3.Error as error:
+                connection.close()
+                gate.close()
+                fail(error, self._path)
+            except BaseException:
+                connection.close()
+                gate.close()
+                raise
+            self._closed = False
+            self._gate, self._connection = gate, connection
+            self._writer = SqliteWriter(connection, self._path)
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def write(self, units: Sequence[Unit], *, epoch: int | None, seen: int | None) -> Written:
+        """See Store."""
+        gate, writer = self._parts()
+        with gate:
+            return writer.write(units, epoch, seen)
+
+    def look(self, *, epoch: int | None, seen: int) -> Written:
+        """See Store."""
+        gate, writer = self._parts()
+        with gate:
+            try:
+                return writer.look(epoch, seen)
+            except sqlite3.Error as error:
+                fail(error, self._path)
+
+    def declare(self, declarations: Sequence[Declaration]) -> list[MailboxRow]:
+        """See Store."""
+        rows = []
+        with self._transaction() as run:
+            for each in declarations:
+                text = msgspec.json.encode(each).decode()
+                run(_DECLARE, (each.name, text))
+                rows.append(mailbox_row(run(_DECLARED, (each.name,)).fetchone()))
+        return rows
+
+    def take_over(self, running: Sequence[int], failed_at: int) -> tuple[int, int, list[DeadRow]]:
+        """See Store."""
+        listed = (msgspec.json.encode(list(running)).decode(),)
+        with self._transaction() as run:
+            epoch, last = run(_EPOCH).fetchall()[0]
+            run(_DELIVERED, listed)
+            killers = run(_KILLERS, (*listed, DEADLY)).fetchall()
+            for number, _ in killers:
+                reason = (
+                    f"its process died {DEADLY} times while it ran (killed, out of memory, "
+                    "crashed): not run again"
+                )
+                run(_BURY, (reason, failed_at, number))
+                run("DELETE FROM callboard_message WHERE number = ?", (number,))
+        dead = [self.dead_letter(number) for number, _ in killers]
+        return epoch, last, [row for row in dead if row is not None]
+
+    def pause(self, mailbox: int, *, paused: bool) -> None:
+        """See Store."""
+        with self._transaction() as run:
+            run("UPDATE callboard_mailbox SET paused = ? WHERE id = ?", (int(paused), mailbox))
+            run(_CHANGED)
+
+    def requeue(self, number: int, now: int) -> Message | None:
+        """See Store."""
+        with self._transaction() as run:
+            if run("SELECT 1 FROM callboard_dead WHERE number = ?", (number,)).fetchone() is None:
+                return None
+            new = run(
+                "UPDATE callboard_counter SET last = last + 1, changes = changes + 1 RETURNING last"
+            ).fetchall()[0][0]
+            run(_REVIVE, (new, now, number))
+            run("DELETE FROM callboard_dead WHERE number = ?", (number,))
+            row = run(f"SELECT {COLUMNS} FROM callboard_message WHERE number = ?", (new,))
+            return Message(*row.fetchone())
+
+    def discard(self, number: int) -> bool:
+        """See Store."""
+        with self._transaction() as run:
+            gone = run("DELETE FROM callboard_dead WHERE number = ?", (number,)).rowcount == 1
+            if gone:
+                run(_CHANGED)
+        return gone
+
+    def tell_on(self, connection: Any, unit: Unit) -> None:
+        """Write a unit inside the caller's own transaction.
+
+        The caller's connection cannot pass the gate; it waits for SQLite's lock by its own timeout.
+
+        Raises:
+            StoreError: the connection is of another file, or not of the same SQLite.
+            ConfigError: no connection to a SQLite database is found in it.
+
+        """
+        self.open()
+        raw = unwrap(connection)
+        same_file(raw, self._path)
+        SqliteWriter(raw, self._path).write_inside(unit)
+
+    # --- end ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close every connection; the next call opens them again."""
+        with self._opening:
+            gate, connection = self._gate, self._connection
+            self._gate = self._connection = self._writer = None
+            if gate is None or connection is None:
+                super().close()
+                return
+            with gate:
+                # The last connection to close runs a checkpoint: inside the gate, as all of ours.
+                super().close()
+                connection.close()
+            gate.close()
+
+    def forked(self) -> None:
+        """See Store."""
+        super().forked()
+        self._opening = threading.Lock()
+        inherit(self._connection)
+        self._gate = self._connection = self._writer = None
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _rows(self, sql: str, params: Any) -> list[Any]:
+        if self._writer is None:
+            self.open()
+        return super()._rows(sql, params)
+
+    def _parts(self) -> tuple[Gate, SqliteWriter]:
+        if self._writer is None:
+            self.open()
+        if self._gate is None or self._writer is None:
+            msg = f"{self._path} was closed meanwhile"
+            raise StoreError(msg)
+        return self._gate, self._writer
+
+    def _transaction(self) -> _Transaction:
+        gate, _ = self._parts()
+        if self._connection is None:
+            msg = f"{self._path} was closed meanwhile"
+            raise StoreError(msg)
+        return _Transaction(gate, self._connection, self._path)
+
+
+class _Transaction:
+    """A small transaction behind the gate: ``with … as run: run(sql, params)``."""
+
+    def __init__(self, gate: Gate, connection: sqlite3.Connection, path: Path) -> None:
+        self._gate, self._connection, self._path = gate, connection, path
+
+    def __enter__(self) -> Any:
+        self._gate.__enter__()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            self._gate.__exit__()
+            fail(error, self._path)
+        except BaseException:
+            self._gate.__exit__()
+            raise
+        return self._connection.execute
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                self._connection.execute("COMMIT")
+        except sqlite3.Error as refused:
+            error = refused
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._gate.__exit__()
+        if isinstance(error, sqlite3.Error):
+            fail(error, self._path)
+
+
+def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode != "wal":
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        msg = (
+            f"{path} cannot use a write-ahead log (journal mode stays {mode!r}): callboard needs "
+            "one; is the folder writable and the file no in-memory database?"
+        )
+        raise StoreError(msg)
+
+
