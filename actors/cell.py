@@ -1,0 +1,171 @@
+"""A cell: a pykka actor that is stepped by a driver and never dies of an exception.
+
+A bare pykka actor dies on a failing ``tell`` and drops its inbox, survives a failing ``ask`` with
+half-changed state, dies silently in ``on_start``, and a SystemExit in one stops every actor of the
+process (jodal/pykka#42). So no exception ever reaches pykka: a cell reports to its supervisor, is
+paused for the back-off, and reloads behind the same ref and URN with its backlog kept::
+
+    running --raises--> crashed: paused, reported --Restart--> reload() --ok--> running
+                            ^---------------------- raises ------'
+
+It is built on pykka's documented seams for new actor types (``_create_actor_inbox``,
+``_create_future``, ``_start_actor_loop``); ``tests/test_cell.py`` fails loudly when one moves. It
+is not put in pykka's registry: the host's own ``ActorRegistry.stop_all()`` must not stop us.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import pykka
+from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+from .inbox import Control, Inbox
+
+if TYPE_CHECKING:
+    from .driver import Driver
+
+#: How many envelopes one step handles before others get their turn.
+BUDGET = 64
+
+
+class Restart(Control):
+    """The supervisor's answer to a crash: reload and go on."""
+
+    __slots__ = ()
+
+
+class Wake(Control):
+    """A deadline that the cell had asked for has come."""
+
+    __slots__ = ()
+
+
+class Crashed(Control):
+    """A child's report to its supervisor."""
+
+    __slots__ = ("cell", "error")
+
+    def __init__(self, cell: Cell, error: BaseException) -> None:
+        """Say who and why."""
+        self.cell = cell
+        self.error = error
+
+
+class Cell(pykka.Actor):
+    """Base of callboard's actors.
+
+    Args:
+        driver: who steps it.
+        name: for people, such as ``"mailbox orders"``.
+        supervisor: to whom it reports; None for the root.
+
+    """
+
+    #: Runs no user code: its steps are short, and any thread may run them at once.
+    system = True
+    actor_inbox: Inbox
+
+    def __init__(self, driver: Driver, name: str, supervisor: Cell | None = None) -> None:
+        """Build the cell; ``start()`` attaches it to its driver."""
+        super().__init__()
+        self.driver = driver
+        self.name = name
+        self.supervisor = supervisor
+        self.due: int | None = None
+        self.crashed = False
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> pykka.ActorRef[Self]:
+        """Build the actor and attach it to its driver; it is not registered with pykka."""
+        cell = cls(*args, **kwargs)
+        cell._start_actor_loop()
+        return cell.actor_ref
+
+    @classmethod
+    def launch(cls, *args: Any, **kwargs: Any) -> Self:
+        """Start the actor and return it rather than its ref: for its own supervisor."""
+        cell = cls(*args, **kwargs)
+        cell._start_actor_loop()
+        return cell
+
+    # --- pykka's seams -----------------------------------------------------------------------
+
+    @staticmethod
+    def _create_actor_inbox() -> Inbox:  # type: ignore[override]
+        return Inbox()
+
+    @staticmethod
+    def _create_future() -> pykka.Future[Any]:
+        return pykka.ThreadingFuture()
+
+    def _start_actor_loop(self) -> None:
+        self._guarded(self.on_start)
+        self.actor_inbox.bind(lambda: self.driver.ready(self))
+
+    def _stop(self) -> None:
+        self.actor_stopped.set()
+        self._guarded(self.on_stop)
+        self._actor_loop_teardown()
+
+    # --- life --------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Handle some of what is in the inbox. Called by the driver, by one thread at a time."""
+        inbox = self.actor_inbox
+        for _ in range(BUDGET):
+            envelope = inbox.take()
+            if envelope is None:
+                break
+            self._handle(envelope)
+        inbox.finish()
+
+    def reload(self) -> None:
+        """Throw away memory and read it again from the store; called after a crash."""
+
+    def post(self, message: Any) -> None:
+        """Put a message into the inbox; nothing of it is durable. Silent when the cell stopped."""
+        if not self.actor_stopped.is_set():
+            self.actor_inbox.put(Envelope(message))
+
+    def wake_at(self, due: int | None) -> None:
+        """Ask for a :class:`Wake` at an instant (microseconds UTC); replaces the one before."""
+        if due != self.due:
+            self.due = due
+            if due is not None:
+                self.driver.at(self, due)
+
+    def crash(self, error: BaseException) -> None:
+        """Pause, and report to the supervisor."""
+        self.crashed = True
+        self.actor_inbox.pause()
+        if self.supervisor is not None:
+            self.supervisor.post(Crashed(self, error))
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _handle(self, envelope: Envelope[Any]) -> None:
+        message = envelope.message
+        try:
+            if isinstance(message, Restart):
+                self.reload()
+                self.crashed = False
+                self.actor_inbox.resume()
+                return
+            if isinstance(message, Wake):
+                self.due = None
+            reply = self._stop() if isinstance(message, _ActorStop) else self.on_receive(message)
+        except BaseException as error:  # noqa: BLE001  (pykka would stop all actors)
+            if envelope.reply_to is not None:
+                envelope.reply_to.set_exception((type(error), error, error.__traceback__))
+            self.crash(error)
+        else:
+            if envelope.reply_to is not None:
+                envelope.reply_to.set(reply)
+
+    def _guarded(self, hook: Any) -> None:
+        try:
+            hook()
+        except BaseException as error:  # noqa: BLE001  (as above)
+            self.crash(error)

@@ -1,0 +1,405 @@
+"""Who steps the actors: a pool of threads, or one thread in an order that a seed decides.
+
+Every actor is a ``step()`` without a loop. *System* cells (timers, mailboxes, supervisors) run no
+user code; whoever makes one ready steps it as soon as it holds no lock (:meth:`Driver.drain`), so
+that a message costs no thread hop before its handler. *Worker* cells run the user's handlers and
+go to a bounded pool, each in its turn.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import random
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..clock import monotonic
+from ..persistence.committer import ThreadWaiter, Waiter
+from .cell import Wake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..clock import Clock
+    from .cell import Cell
+
+logger = logging.getLogger("callboard")
+
+#: Seconds between two pulses: how soon an owner sees what nobody rang its bell for.
+PULSE = 0.25
+_IDLE = 10.0
+
+
+class Driver(Protocol):
+    """What a cell asks of whoever steps it."""
+
+    #: Raised whenever something happens; two equal readings around a look mean that nothing did.
+    activity: int
+
+    def ready(self, cell: Cell) -> None:
+        """Note that a cell has to be stepped. Never steps it here: the caller may hold locks."""
+        ...
+
+    def drain(self) -> None:
+        """Step the system cells that are ready; call it holding no lock."""
+        ...
+
+    def at(self, cell: Cell, due: int) -> None:
+        """Send the cell a Wake at an instant (microseconds UTC), if it still wants it then."""
+        ...
+
+    def watch(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back after real seconds: for handler timeouts."""
+        ...
+
+    def waiter(self) -> Waiter:
+        """Return what a thread may wait on."""
+        ...
+
+
+class Deadlines:
+    """A heap of (instant, cell); an entry counts only while the cell still wants that instant."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._heap: list[tuple[int, int, Cell]] = []
+        self._order = itertools.count()
+
+    def add(self, due: int, cell: Cell) -> bool:
+        """Add an entry; says whether it is the earliest now."""
+        heapq.heappush(self._heap, (due, next(self._order), cell))
+        return self._heap[0][0] == due
+
+    def earliest(self) -> int | None:
+        """Return the earliest instant that is still wanted."""
+        heap = self._heap
+        while heap and heap[0][2].due != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def pop(self, now: int) -> list[Cell]:
+        """Take the cells whose instant has come."""
+        found = []
+        while (due := self.earliest()) is not None and due <= now:
+            found.append(heapq.heappop(self._heap)[2])
+        return found
+
+
+class ThreadDriver:
+    """Steps cells on threads.
+
+    Args:
+        clock: for deadlines.
+        threads: the most threads that run handlers.
+        on_short: called when all of them are taken and more is ready.
+        pulse: called four times a second, on the clock thread.
+
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        threads: int,
+        *,
+        on_short: Callable[[], None] = lambda: None,
+        pulse: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start no thread; see :meth:`start`."""
+        self.activity = 0
+        self._clock = clock
+        self._most = threads
+        self._on_short = on_short
+        self._pulse = pulse
+        self._system: deque[Cell] = deque()
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._queue: deque[Cell] = deque()
+        self._threads: set[threading.Thread] = set()
+        self._left: set[threading.Thread] = set()
+        self._idle = 0
+        self._short = False
+        self._ending = False
+        self._ticking = threading.Condition()
+        self._deadlines = Deadlines()
+        self._watched: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._changed = False
+        self._clock_thread: threading.Thread | None = None
+        self._off: Callable[[], None] = lambda: None
+
+    # --- for cells ---------------------------------------------------------------------------
+
+    def ready(self, cell: Cell) -> None:
+        """See Driver."""
+        self.activity += 1
+        if cell.system:
+            self._system.append(cell)
+            return
+        short = False
+        with self._lock:
+            self._queue.append(cell)
+            if self._idle >= len(self._queue):
+                self._work.notify()
+            elif len(self._threads) < self._most and not self._ending:
+                self._spawn()
+            elif self._idle:
+                self._work.notify()
+            else:
+                short, self._short = not self._short, True
+        if short:
+            self._on_short()
+
+    def drain(self) -> None:
+        """See Driver."""
+        system = self._system
+        while system:
+            try:
+                cell = system.popleft()
+            except IndexError:  # another thread took it
+                return
+            cell.step()
+            self.activity += 1
+
+    def at(self, cell: Cell, due: int) -> None:
+        """See Driver."""
+        with self._ticking:
+            if self._deadlines.add(due, cell):
+                self._changed = True
+                self._ticking.notify()
+
+    def watch(self, seconds: float, callback: Callable[[], None]) -> None:
+        """See Driver."""
+        until = monotonic() + seconds
+        with self._ticking:
+            heapq.heappush(self._watched, (until, next(self._order), callback))
+            if self._watched[0][0] == until:
+                self._changed = True
+                self._ticking.notify()
+
+    def waiter(self) -> Waiter:
+        """See Driver."""
+        return ThreadWaiter()
+
+    def leave_behind(self, thread: threading.Thread) -> None:
+        """Count a thread out whose handler ran past its timeout; another may take its place."""
+        with self._lock:
+            self._threads.discard(thread)
+            self._left.add(thread)
+            if self._queue and not self._ending:
+                self._spawn()
+
+    # --- for the runtime ---------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """A cell is ready or being stepped by the pool."""
+        with self._lock:
+            return bool(self._system or self._queue or self._idle < len(self._threads))
+
+    def next_deadline(self) -> int | None:
+        """Return the earliest instant that a cell waits for."""
+        with self._ticking:
+            return self._deadlines.earliest()
+
+    def start(self) -> None:
+        """Start the clock thread; handler threads start when there is work for them."""
+        self._off = self._clock.on_change(self._clock_changed)
+        self._clock_thread = threading.Thread(
+            target=self._tick, name="callboard-clock", daemon=True
+        )
+        self._clock_thread.start()
+
+    def stop(self, timeout: float) -> list[threading.Thread]:
+        """End all threads; returns those that still run a handler after so many seconds."""
+        self._off()
+        with self._ticking:
+            self._ending = True
+            self._ticking.notify()
+        with self._lock:
+            self._work.notify_all()
+            threads = [*self._threads]
+        until = monotonic() + timeout
+        for thread in [*threads, self._clock_thread]:
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(max(0.0, until - monotonic()))
+        return [t for t in [*threads, *self._left]
+                if t.is_alive() and t is not threading.current_thread()]  # fmt: skip
+
+    # --- handler threads ---------------------------------------------------------------------
+
+    def _spawn(self) -> None:
+        thread = threading.Thread(target=self._run, name="callboard-handler", daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # the machine gives no more threads: go on with those there are
+            self._threads.discard(thread)
+            logger.warning("no more than %d handler threads can be started", len(self._threads))
+            self._most = max(1, len(self._threads))
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while True:
+            with self._lock:
+                if me in self._left:
+                    self._left.discard(me)
+                    return
+                if not self._queue:
+                    self._short = False
+                while not self._queue:
+                    self._idle += 1
+                    woken = not self._ending and self._work.wait(_IDLE)
+                    self._idle -= 1
+                    if self._ending or (not woken and not self._queue):
+                        self._threads.discard(me)
+                        return
+                cell = self._queue.popleft()
+            cell.step()
+            self.activity += 1
+            self.drain()
+
+    # --- the clock thread --------------------------------------------------------------------
+
+    def _clock_changed(self) -> None:
+        with self._ticking:
+            self._changed = True
+            self._ticking.notify()
+
+    def _tick(self) -> None:
+        beat = monotonic() + PULSE
+        while True:
+            with self._ticking:
+                if not self._changed and not self._ending:
+                    self._ticking.wait(self._patience(beat))
+                if self._ending:
+                    return
+                self._changed = False
+                cells = self._deadlines.pop(self._clock.now())
+                calls = []
+                while self._watched and self._watched[0][0] <= monotonic():
+                    calls.append(heapq.heappop(self._watched)[2])
+            for cell in cells:
+                cell.post(Wake())
+            if monotonic() >= beat:
+                beat = monotonic() + PULSE
+                calls.append(self._pulse)
+            for call in calls:
+                _guarded(call)
+            self.drain()
+
+    def _patience(self, beat: float) -> float:
+        waits = [beat - monotonic()]
+        wait = self._clock.slice(self._deadlines.earliest())
+        if wait is not None:
+            waits.append(wait)
+        if self._watched:
+            waits.append(self._watched[0][0] - monotonic())
+        return max(0.0, min(waits))
+
+
+class SeededDriver:
+    """Steps cells one at a time in the calling thread, in an order that a seed decides.
+
+    Nothing runs before :meth:`run`. A waiter pumps the driver instead of blocking; deadlines come
+    only when the clock is moved by hand.
+
+    Args:
+        clock: a ManualClock, or whatever does not move by itself.
+        seed: the same seed gives the same order.
+
+    """
+
+    def __init__(self, clock: Clock, seed: int) -> None:
+        """Start with nothing ready."""
+        self.activity = 0
+        self.random = random.Random(seed)
+        self.trace: list[str] = []
+        self._clock = clock
+        self._ready: list[Cell] = []
+        self._deadlines = Deadlines()
+        self._pumps: list[Callable[[], bool]] = []
+
+    def also(self, pump: Callable[[], bool]) -> None:
+        """Add something that takes part in the order (a committer): True when it did work."""
+        self._pumps.append(pump)
+
+    def ready(self, cell: Cell) -> None:
+        """See Driver."""
+        self.activity += 1
+        self._ready.append(cell)
+
+    def drain(self) -> None:
+        """Leave it to :meth:`run`: the order is the seed's."""
+
+    def at(self, cell: Cell, due: int) -> None:
+        """See Driver."""
+        self._deadlines.add(due, cell)
+
+    def watch(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Handlers take no time here: their timeouts never come."""
+
+    def waiter(self) -> Waiter:
+        """See Driver."""
+        return _PumpWaiter(self)
+
+    def next_deadline(self) -> int | None:
+        """Return the earliest instant that a cell waits for."""
+        return self._deadlines.earliest()
+
+    @property
+    def busy(self) -> bool:
+        """A cell is ready."""
+        return bool(self._ready)
+
+    def step(self) -> bool:
+        """Do one thing, drawn by the seed; False when there is nothing to do."""
+        for cell in self._deadlines.pop(self._clock.now()):
+            cell.post(Wake())
+        pumps = list(self._pumps)
+        while self._ready or pumps:
+            index = self.random.randrange(len(self._ready) + len(pumps))
+            if index < len(self._ready):
+                cell = self._ready.pop(index)
+                self.trace.append(cell.name)
+                cell.step()
+                return True
+            if pumps.pop(index - len(self._ready))():
+                self.trace.append("commit")
+                return True
+        return False
+
+    def run(self, most: int = 1_000_000) -> int:
+        """Step until there is nothing to do; returns how many steps that took."""
+        for count in range(most):
+            if not self.step():
+                return count
+        msg = f"still busy after {most} steps: an actor keeps itself ready"
+        raise RuntimeError(msg)
+
+
+class _PumpWaiter:
+    """Waits by stepping the driver."""
+
+    def __init__(self, driver: SeededDriver) -> None:
+        self._driver = driver
+        self._woken = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while not self._woken:
+            if not self._driver.step():
+                return False
+        return True
+
+    def wake(self) -> None:
+        self._woken = True
+
+
+def _guarded(call: Callable[[], Any]) -> None:
+    """Run a callback of the clock thread, which must not die of it."""
+    try:
+        call()
+    except Exception:
+        logger.exception("%r failed on the clock thread", call)

@@ -1,0 +1,197 @@
+"""The turn: what a handler does is collected, and happens if and only if the turn commits.
+
+A call joins the turn only while it is open, from entry to return; it is sealed under a lock. What
+comes later commits on its own, and what comes from a handler that ran past its timeout raises
+TurnEnded: nothing ever joins a dead turn and vanishes::
+
+    open --returns--> sealed --commit--> handled
+      |                  '--its message was cancelled--> void
+      |--raises--> sealed: nothing it did is kept
+      '--past its timeout--> abandoned: later calls raise TurnEnded
+"""
+
+from __future__ import annotations
+
+import enum
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from ..clock import instant
+from ..errors import TurnEnded
+from ..persistence.store import Execute, Message, Op, Params, Tell
+
+if TYPE_CHECKING:
+    import threading
+    from datetime import datetime
+
+    from ..persistence.store import Store
+
+
+class Phase(enum.IntEnum):
+    """Where a turn stands."""
+
+    OPEN = 0
+    SEALED = 1
+    ABANDONED = 2
+
+
+class Turn:
+    """One run of a handler for one message. Used through its lock by every thread that joins."""
+
+    __slots__ = ("deadline", "due", "generation", "home", "lock", "mailbox", "message", "now",
+                 "ops", "phase", "plain", "size", "store", "thread")  # fmt: skip
+
+    def __init__(  # noqa: PLR0913
+        self, home: object, mailbox: str, message: Message, now: int, store: Store,
+        lock: threading.Lock,
+    ) -> None:  # fmt: skip
+        """Open the turn; ``home`` is the runtime it belongs to."""
+        self.home = home
+        self.mailbox = mailbox
+        self.message = message
+        self.now = now
+        self.store = store
+        self.lock = lock
+        self.phase = Phase.OPEN
+        self.ops: list[Op] = []
+        self.plain = True
+        self.size = 0
+        self.generation = 0
+        self.thread: threading.Thread | None = None
+
+    def join(self, ops: list[Op]) -> bool:
+        """Add operations; False when the turn has ended and they are to commit on their own.
+
+        Raises:
+            TurnEnded: its handler ran past its timeout.
+
+        """
+        with self.lock:
+            if self.phase is Phase.SEALED:
+                return False
+            if self.phase is Phase.ABANDONED:
+                raise TurnEnded(self._ended())
+            cause = self.message.number
+            for op in ops:
+                if isinstance(op, Message):
+                    op.cause = cause
+                    self.size += len(op.body)
+                else:
+                    self.plain = False
+                    if isinstance(op, Tell):
+                        op.message.cause = cause
+                        self.size += len(op.message.body)
+            self.ops += ops
+            return True
+
+    def seal(self) -> bool:
+        """Close the turn after its handler; False when it was abandoned meanwhile."""
+        with self.lock:
+            if self.phase is Phase.ABANDONED:
+                return False
+            self.phase = Phase.SEALED
+            return True
+
+    def abandon(self) -> bool:
+        """Close the turn of a handler that runs on; False when it has just ended by itself."""
+        with self.lock:
+            if self.phase is not Phase.OPEN:
+                return False
+            self.phase = Phase.ABANDONED
+            return True
+
+    def _ended(self) -> str:
+        return (
+            f"the turn of message {self.message.number} in {self.mailbox!r} has ended: its handler "
+            "ran past its timeout, nothing it still does is kept; give it more time or split it"
+        )
+
+
+_current: ContextVar[Turn | None] = ContextVar("callboard_turn", default=None)
+
+
+def current(home: object) -> Turn | None:
+    """Return the turn that the calling code runs in, if it is one of that runtime."""
+    turn = _current.get()
+    return turn if turn is not None and turn.home is home else None
+
+
+def enter(turn: Turn) -> None:
+    """Make the turn the current one, in the context that is running."""
+    _current.set(turn)
+
+
+class Context:
+    """What a handler may know and do beside its message: its second argument, or ``self.context``.
+
+    Attributes are those of the message's turn; ``execute`` joins the turn.
+    """
+
+    __slots__ = ("_turn",)
+
+    def __init__(self, turn: Turn) -> None:
+        """Wrap a turn; the runtime does this."""
+        self._turn = turn
+
+    @property
+    def message_id(self) -> int:
+        """The message's number: the idempotency key for effects outside the store."""
+        return self._turn.message.number
+
+    @property
+    def key(self) -> str | None:
+        """The key that the message was told for."""
+        return self._turn.message.key
+
+    @property
+    def mailbox(self) -> str:
+        """Name of the mailbox."""
+        return self._turn.mailbox
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first run, 2 after one failure, and so on."""
+        return self._turn.message.attempt + 1
+
+    @property
+    def due(self) -> datetime | None:
+        """When it was due, UTC, if it was a future call or a retry."""
+        return None if self._turn.message.due is None else instant(self._turn.message.due)
+
+    @property
+    def now(self) -> datetime:
+        """When the turn began, UTC."""
+        return instant(self._turn.now)
+
+    @property
+    def sender(self) -> str | None:
+        """Name of the mailbox whose turn told the message; None: told from outside."""
+        return self._turn.message.sender
+
+    def execute(self, sql: str, params: Params = (), *, expect: int | None = None) -> None:
+        """Stage a write for the turn's transaction; it runs after the handler has returned.
+
+        Args:
+            sql: one statement, with ``?`` or ``:name`` for values. Transaction words, ATTACH,
+                PRAGMA and writes to callboard's own tables are refused here.
+            params: the values.
+            expect: so many rows must change, else the turn fails and the message is tried again.
+
+        Raises:
+            MessageError: the statement may not run in a turn.
+            TurnEnded: the turn has ended.
+
+        """
+        turn = self._turn
+        if turn.phase is not Phase.OPEN:
+            raise TurnEnded(turn._ended() if turn.phase is Phase.ABANDONED else _OVER)  # noqa: SLF001
+        turn.store.check(sql, params)
+        if not turn.join([Execute(sql, params, expect)]):
+            raise TurnEnded(_OVER)
+
+    def query(self, sql: str, params: Params = ()) -> list[Any]:
+        """Read what is committed (not what this turn has staged); returns the rows as tuples."""
+        return self._turn.store.query(sql, params)
+
+
+_OVER = "the turn has ended: execute() belongs inside its handler"
