@@ -99,6 +99,10 @@ class Unknown(Exception):  # noqa: N818  (not an error: the message waits)
     """A kind or a version that the running code does not know."""
 
 
+class Broken(MessageError):
+    """A stored body that breaks its known kind: trying again would not help."""
+
+
 class Accepts:
     """What a worker's annotation accepts, and how that is encoded and decoded.
 
@@ -136,6 +140,15 @@ class Accepts:
         if self.anything:
             return ()
         return (*self.records, *((PLAIN,) if self._plain else ()))
+
+    def knows(self, kind: str, version: int) -> bool:
+        """Say whether a stored kind and version can be decoded by the running code."""
+        if kind == PLAIN:
+            return self._plain is not None
+        found = self.records.get(kind) or (self._registered(kind) if self.anything else None)
+        if found is None:
+            return self.anything
+        return version <= found[1] and all((kind, v) in _upcasts for v in range(version, found[1]))
 
     def encode(self, value: Any) -> tuple[str, int, bytes, Any]:
         """Return (kind, version, body, value decoded again): what will be handed to the worker.

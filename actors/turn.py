@@ -38,8 +38,8 @@ class Phase(enum.IntEnum):
 class Turn:
     """One run of a handler for one message. Used through its lock by every thread that joins."""
 
-    __slots__ = ("deadline", "due", "generation", "home", "lock", "mailbox", "message", "now",
-                 "ops", "phase", "plain", "size", "store", "thread")  # fmt: skip
+    __slots__ = ("attempt", "deadline", "generation", "has_execute", "home", "lock", "mailbox",
+                 "message", "now", "ops", "phase", "plain", "size", "store", "thread")  # fmt: skip
 
     def __init__(  # noqa: PLR0913
         self, home: object, mailbox: str, message: Message, now: int, store: Store,
@@ -55,6 +55,9 @@ class Turn:
         self.phase = Phase.OPEN
         self.ops: list[Op] = []
         self.plain = True
+        self.has_execute = False
+        self.attempt = message.attempt
+        self.deadline: float | None = None
         self.size = 0
         self.generation = 0
         self.thread: threading.Thread | None = None
@@ -74,12 +77,13 @@ class Turn:
             cause = self.message.number
             for op in ops:
                 if isinstance(op, Message):
-                    op.cause = cause
+                    op.cause, op.sender = cause, self.mailbox
                     self.size += len(op.body)
                 else:
                     self.plain = False
+                    self.has_execute = self.has_execute or isinstance(op, Execute)
                     if isinstance(op, Tell):
-                        op.message.cause = cause
+                        op.message.cause, op.message.sender = cause, self.mailbox
                         self.size += len(op.message.body)
             self.ops += ops
             return True

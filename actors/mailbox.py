@@ -1,0 +1,557 @@
+"""The MailboxActor: receives what was told, keeps the window, and delegates to its workers.
+
+Workers pull: each takes the next message from the window, under the mailbox's lock, when it is free.
+So no message waits behind a slow one while another worker is idle. The actor itself takes arrivals,
+reads pages, blocks and unblocks keys, and looks after its workers.
+
+What became of a turn is told by the committer, in commit order (:meth:`MailboxActor.settled`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..clock import SECOND, duration
+from ..errors import MessageError, Reject, RetryLater
+from ..persistence.store import Dead, Execute, Message, Outcome, Retry, Unit
+from .activation import Activation
+from .cell import Cell
+from .inbox import Control
+from .messages import PLAIN, Broken
+from .supervisor import Restarts
+from .window import Window
+from .worker_cell import WorkerCell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .environment import Environment
+    from .retry import RetryPolicy
+    from .turn import Turn
+    from .worker import Behaviour, WorkerActor
+
+logger = logging.getLogger("callboard")
+
+_LONGEST_TRACEBACK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxSpec:
+    """A mailbox as it was declared.
+
+    Attributes:
+        key: returns a message's key; None: not keyed, or the sender gives it.
+        order: of retries, decided: ``"aside"`` or ``"block"``.
+        timeout: seconds, of each handler run; None: none.
+
+    """
+
+    name: str
+    worker: Any
+    behaviour: Behaviour
+    workers: int
+    keyed: bool
+    key: Callable[[Any], Any] | None
+    retry: RetryPolicy
+    order: str
+    timeout: float | None
+
+
+class Arrived(msgspec.Struct, gc=False):
+    """Messages that have just been committed, in order."""
+
+    messages: list[Message]
+
+
+class DueNow(msgspec.Struct, gc=False):
+    """Messages that have become due; with ``behind`` there are more of them in the store."""
+
+    messages: list[Message]
+    upto: int
+    behind: bool = False
+
+
+class Flood(msgspec.Struct, gc=False):
+    """Others have told more than was handed over: page it in, from this number on."""
+
+    number: int
+
+
+class Refill(Control):
+    """The window runs low."""
+
+    __slots__ = ()
+
+
+class SetPaused(Control):
+    """Take no new turns, or take them again."""
+
+    __slots__ = ("paused",)
+
+    def __init__(self, *, paused: bool) -> None:
+        """Say which."""
+        self.paused = paused
+
+
+class Blocked(Control):
+    """Unblock a key at an instant; None: now."""
+
+    __slots__ = ("key", "until")
+
+    def __init__(self, key: str | None, until: int | None) -> None:
+        """Say which key and until when."""
+        self.key = key
+        self.until = until
+
+
+class MailboxActor(Cell):
+    """One named mailbox of the owner.
+
+    Args:
+        environment: the shared parts.
+        spec: as declared.
+        number: the store's number of the mailbox.
+        paused: as stored.
+        due_upto: what is due until then is this mailbox's to read (see timer.py).
+        supervisor: restarts it; then it reads its window anew.
+
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        environment: Environment,
+        spec: MailboxSpec,
+        number: int,
+        *,
+        paused: bool,
+        due_upto: int,
+        supervisor: Cell,
+    ) -> None:
+        """Build it with an empty window; the first Refill reads what waits."""
+        super().__init__(environment.driver, f"mailbox {spec.name}", supervisor)
+        self.environment = environment
+        self.spec = spec
+        self.id = number
+        self.paused = paused
+        self.due_upto = due_upto
+        self.stopping = False
+        self.faulted: dict[str | None, str] = {}
+        self.abandoned: dict[threading.Thread, int] = {}
+        self.lock = threading.Lock()
+        stateful = spec.behaviour.state is not None
+        self.window = Window(
+            keyed=spec.keyed, exclusive=stateful or (spec.workers == 1 and spec.order == "block")
+        )
+        self.cells: list[WorkerCell] = []
+        self.activations: dict[str | None, Activation] = {}
+        self.retiring: list[Activation] = []
+        self.restarts = Restarts(5, 60.0, environment.random)
+        self._idle: list[WorkerCell] = []
+        self._refilling = False
+        self._unblock: list[tuple[int, str | None]] = []
+        self._known: dict[tuple[str, int], bool] = {}
+
+    # --- for workers (any handler thread) ----------------------------------------------------
+
+    def next(self, cell: WorkerCell) -> Message | None:
+        """Return the next message; None: nothing to do, the cell is idle now."""
+        with self.lock:
+            message = None
+            if not (self.paused or self.stopping or None in self.faulted):
+                message = self.window.take()
+            if message is None:
+                cell.idle = True
+                self._idle.append(cell)
+            hungry = self.window.hungry and not self._refilling
+            if hungry:
+                self._refilling = True
+        if hungry:
+            self.post(Refill())
+        return message
+
+    def retired(self) -> Activation | None:
+        """Return an idle actor that is to be put away."""
+        if not self.retiring:
+            return None
+        with self.lock:
+            return self.retiring.pop() if self.retiring else None
+
+    def finished(self, message: Message) -> None:
+        """Let the next message of the same key run."""
+        with self.lock:
+            self.window.finished(message)
+
+    def vanished(self, message: Message) -> None:
+        """Let go of a message that was cancelled or replaced before its handler ran."""
+        with self.lock:
+            self.window.settled(message)
+            self.window.finished(message)
+        if self.environment.events.on:
+            self.environment.events.emit(
+                "message.void", mailbox=self.spec.name, id=message.number, key=message.key
+            )
+
+    def came_back(self, thread: threading.Thread) -> None:
+        """Forget an abandoned thread: its handler has ended after all."""
+        with self.lock:
+            self.abandoned.pop(thread, None)
+
+    def stop_worker(self, worker: WorkerActor, key: str | None) -> None:
+        """Call an object's ``on_stop``; what it raises is logged."""
+        try:
+            worker.on_stop()
+        except BaseException:
+            logger.exception("on_stop of %s, key %r, raised", self.name, key)
+
+    def give_back(self, message: Message) -> None:
+        """Put a message back that was not run."""
+        with self.lock:
+            self.window.again(message)
+            self.window.finished(message)
+
+    def failed(self, turn: Turn, activation: Activation | None, error: BaseException) -> None:
+        """Stage what a failed handler leaves: another attempt, or a dead letter.
+
+        Runs: on the handler's thread, or on the clock thread after a timeout.
+        """
+        message = turn.message
+        fate = self._fate(message, error)
+        unit = Unit(
+            ack=message, fate=fate, lineage=activation, generation=turn.generation, size=256,
+            settle=lambda done: self.settled(done, turn, activation),
+        )  # fmt: skip
+        blocks = isinstance(fate, Retry) and fate.retry_at is not None
+        with self.lock:
+            if blocks:
+                self.window.block(self._key(message))
+            if activation is not None:
+                activation.pending += 1
+        self.environment.committer.stage(unit)
+        self.finished(message)
+
+    def crashed(self, message: Message, activation: Activation, error: BaseException) -> None:
+        """Restart an actor that could not be built: block its key for the back-off.
+
+        A state that cannot be loaded is not tried again: the actor is faulted at once.
+        """
+        now = self.environment.clock.now()
+        key = activation.key
+        broken = isinstance(error, MessageError)
+        with self.lock:
+            self.window.settled(message)
+            self.window.block(key)
+            self.window.finished(message)
+            delay = None if broken else self.restarts.crashed(key, now)
+            if delay is None:
+                self.faulted[key] = repr(error)
+        name = self.name if key is None else f"{self.name} key {key!r}"
+        events = self.environment.events
+        if delay is None:
+            if events.on:
+                events.emit("actor.faulted", actor=name, error=str(error))
+            return
+        if events.on:
+            events.emit("actor.restarted", actor=name, error=repr(error), delay=delay / SECOND,
+                        attempt=self.restarts.count(key, now))  # fmt: skip
+        self.post(Blocked(key, now + delay))
+
+    def abandon(self, cell: WorkerCell, turn: Turn) -> None:
+        """Replace a worker whose handler ran past its timeout; too many, and the mailbox faults."""
+        thread = turn.thread
+        with self.lock:
+            if thread is not None:
+                self.abandoned[thread] = turn.message.number
+            if cell in self.cells:
+                self.cells.remove(cell)
+            full = len(self.abandoned) >= self.spec.workers
+            if full:
+                stuck = ", ".join(f"{t.name} in message {n}" for t, n in self.abandoned.items())
+                self.faulted[None] = f"every worker's handler ran past its timeout: {stuck}"
+        events = self.environment.events
+        if events.on:
+            events.emit("handler.abandoned", mailbox=self.spec.name, id=turn.message.number,
+                        thread=thread.name if thread is not None else "")  # fmt: skip
+            if full:
+                events.emit("mailbox.faulted", mailbox=self.spec.name, error=self.faulted[None])
+        self.post(Refill())
+
+    # --- for the committer (in commit order) -------------------------------------------------
+
+    def settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+        """Learn what became of a turn. Runs: on the committing thread, after the commit."""
+        message = turn.message
+        outcome = unit.outcome
+        if outcome is Outcome.FAILED:
+            self._failed_in_store(unit, turn, activation)
+            return
+        held = activation is not None and unit.ops is not None and _has_execute(unit)
+        with self.lock:
+            if activation is not None:
+                activation.pending -= 1
+                if outcome is Outcome.VOID:
+                    activation.overturn()
+            if outcome is Outcome.AGAIN:
+                self.window.again(message)
+            else:
+                self.window.settled(message)
+            if held:
+                self.window.finished(message)
+        if isinstance(unit.fate, Retry):
+            self._retried(unit.fate, message, outcome)
+        if self.environment.events.on:
+            self._tell(unit, turn)
+        if held or outcome is Outcome.AGAIN:
+            self.post(Refill())
+
+    def drop(self, number: int) -> None:
+        """Mark a message as cancelled or replaced; it will not be run."""
+        with self.lock:
+            self.window.drop(number)
+
+    # --- the actor ---------------------------------------------------------------------------
+
+    def on_receive(self, message: Any) -> None:
+        """Take arrivals, pages and the rest; see the classes above."""
+        match message:
+            case Arrived():
+                with self.lock:
+                    for each in message.messages:
+                        if self._knows(each):
+                            self._offer(each, due=False)
+            case DueNow():
+                self._due_now(message)
+            case Flood():
+                with self.lock:
+                    self.window.flood((0, message.number))
+            case SetPaused():
+                self._set_paused(paused=message.paused)
+            case Blocked():
+                self._schedule(message)
+            case _:
+                pass
+        self._unblock_due()
+        if self.window.hungry:
+            self._refill()
+        self._refilling = False
+        self._dispatch()
+
+    def reload(self) -> None:
+        """Forget the window and read it anew; what is in hand stays in hand."""
+        with self.lock:
+            self.window.reset()
+        self._refilling = False
+        self._refill()
+        self._dispatch()
+
+    def sweep(self) -> None:
+        """Mark actors that nobody used since the last sweep, to be put away by a worker."""
+        with self.lock:
+            now = self.environment.clock.now()
+            self.restarts.sweep(now)
+            for key, each in list(self.activations.items()):
+                if each.touched or each.pending or not self.window.idle(key):
+                    each.touched = False
+                    continue
+                del self.activations[key]
+                self.retiring.append(each)
+            wanted = bool(self.retiring)
+        if wanted:
+            self.post(Refill())
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _key(self, message: Message) -> str | None:
+        return message.key if self.spec.keyed else None
+
+    def _due_now(self, message: DueNow) -> None:
+        with self.lock:
+            self.due_upto = max(self.due_upto, message.upto)
+            if message.behind:
+                self.window.due_in_store()
+            for each in message.messages:
+                if self._knows(each):
+                    self._offer(each, due=True)
+
+    def _offer(self, message: Message, *, due: bool) -> None:
+        lane = self.window.due if due else self.window.waiting
+        complete = lane.complete
+        events = self.environment.events
+        if not self.window.offer(message, due=due) and complete != lane.complete and events.on:
+            events.emit("mailbox.spilled", mailbox=self.spec.name, window=self.window.loaded)
+
+    def _knows(self, message: Message) -> bool:
+        """Say whether the running code can decode it; else it waits in the store."""
+        kind = (message.kind, message.version)
+        known = self._known.get(kind)
+        if known is None:
+            accepts = self.spec.behaviour.accepts
+            known = message.kind == PLAIN or accepts.knows(*kind)
+            self._known[kind] = known
+        if not known and self.environment.events.on:
+            self.environment.events.emit(
+                "message.unknown", mailbox=self.spec.name, id=message.number, kind=message.kind,
+                version=message.version,
+            )  # fmt: skip
+        return known
+
+    def _refill(self) -> None:
+        """Read pages until the window is full or the store has no more."""
+        store = self.environment.store
+        while True:
+            with self.lock:
+                page = self.window.pages()
+            if page is None:
+                return
+            if page.due:
+                rows = store.due(self.id, upto=self.due_upto, after=page.after, limit=page.limit,
+                                 skip=page.skip, key=page.key)  # fmt: skip
+            else:
+                rows = store.waiting(self.id, after=page.after, limit=page.limit, skip=page.skip,
+                                     key=page.key)  # fmt: skip
+            with self.lock:
+                blocked = self.window.paged(page, rows, self._knows, self._must_wait)
+            for key, until in blocked:
+                self.post(Blocked(key, until))
+
+    def _must_wait(self, message: Message) -> int | None:
+        """Return until when a message keeps its key waiting, after a failure that blocks."""
+        until = message.retry_at
+        return until if until is not None and until > self.environment.clock.now() else None
+
+    def _dispatch(self) -> None:
+        """Wake as many idle workers as there is work for; start them as they are needed."""
+        with self.lock:
+            if self.stopping:
+                return
+            wanted = self.window.ready if not (self.paused or None in self.faulted) else 0
+            wanted = max(wanted, bool(self.retiring))
+            chosen = [self._idle.pop() for _ in range(min(wanted, len(self._idle)))]
+            missing = min(wanted - len(chosen), self.spec.workers - len(self.cells))
+            for cell in chosen:
+                cell.idle = False
+            chosen += [self._hire() for _ in range(missing)]
+        for cell in chosen:
+            cell.actor_inbox.nudge()
+
+    def _hire(self) -> WorkerCell:
+        cell = WorkerCell.launch(self.environment, self)
+        self.cells.append(cell)
+        return cell
+
+    def _set_paused(self, *, paused: bool) -> None:
+        if paused == self.paused:
+            return
+        self.paused = paused
+        if self.environment.events.on:
+            name = "mailbox.paused" if paused else "mailbox.resumed"
+            self.environment.events.emit(name, mailbox=self.spec.name)
+
+    def _schedule(self, message: Blocked) -> None:
+        if message.until is None:
+            with self.lock:
+                self.window.unblock(message.key)
+        else:
+            heapq.heappush(self._unblock, (message.until, message.key or ""))
+
+    def _unblock_due(self) -> None:
+        now = self.environment.clock.now()
+        while self._unblock and self._unblock[0][0] <= now:
+            key = heapq.heappop(self._unblock)[1]
+            with self.lock:
+                if (key if self.spec.keyed else None) not in self.faulted:
+                    self.window.unblock(key if self.spec.keyed else None)
+        self.wake_at(self._unblock[0][0] if self._unblock else None)
+
+    def _fate(self, message: Message, error: BaseException) -> Retry | Dead:
+        now = self.environment.clock.now()
+        policy = self.spec.retry
+        attempt = message.attempt + 1
+        in_place = self.spec.order == "block"
+        if isinstance(error, RetryLater):
+            after = policy.wait(1, self.environment.random)
+            if error.after is not None:
+                after = duration(error.after)
+            return _retry(message.attempt, now + after, message.error, in_place=in_place)
+        reason = error.reason if isinstance(error, Reject) else _describe(error)
+        hopeless = isinstance(error, (Reject, Broken, *policy.never))
+        if hopeless or attempt >= policy.attempts:
+            trace = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
+            return Dead(_storable(reason), _storable(trace), attempt, now)
+        due = now + policy.wait(attempt, self.environment.random)
+        return _retry(attempt, due, _storable(reason), in_place=in_place)
+
+    def _retried(self, fate: Retry, message: Message, outcome: Outcome | None) -> None:
+        """After the commit: hand the message to the timers, or let its key go on in time."""
+        if outcome is not Outcome.COMMITTED:
+            if fate.retry_at is not None and outcome is Outcome.VOID:
+                self.post(Blocked(self._key(message), None))
+            return
+        if fate.retry_at is not None:
+            self.post(Blocked(self._key(message), fate.retry_at))
+        elif self.environment.timers is not None:
+            message.attempt, message.due, message.error = fate.attempt, fate.due, fate.error
+            message.value = None
+            self.environment.timers.later([message])
+
+    def _failed_in_store(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+        """A statement of the turn was refused at its commit: the turn has failed after all."""
+        error = unit.error or MessageError("the turn could not be written")
+        if activation is not None:
+            with self.lock:
+                activation.pending -= 1
+                activation.overturn()
+            turn.generation = activation.generation
+        self.failed(turn, activation, error)
+        self.post(Refill())
+
+    def _tell(self, unit: Unit, turn: Turn) -> None:
+        events, name, message = self.environment.events, self.spec.name, turn.message
+        if unit.outcome is Outcome.AGAIN:
+            return
+        if unit.outcome is Outcome.VOID:
+            events.emit("message.void", mailbox=name, id=message.number, key=message.key)
+            return
+        match unit.fate:
+            case None:
+                took = (self.environment.clock.now() - turn.now) / SECOND
+                events.emit("message.handled", mailbox=name, id=message.number, key=message.key,
+                            took=took)  # fmt: skip
+            case Dead(error, _, attempts, _):
+                events.emit("message.dead", mailbox=name, id=message.number, key=message.key,
+                            attempts=attempts, error=error)  # fmt: skip
+            case Retry(attempt, due, retry_at, error):
+                later = attempt == turn.attempt
+                events.emit(
+                    "message.later" if later else "message.failed", mailbox=name,
+                    id=message.number, key=message.key, due=due if due is not None else retry_at,
+                    **({} if later else {"attempt": attempt, "error": error}),
+                )  # fmt: skip
+
+
+def _retry(attempt: int, at: int, error: str | None, *, in_place: bool) -> Retry:
+    if in_place:
+        return Retry(attempt, None, at, error)
+    return Retry(attempt, at, None, error)
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  (an exception whose __str__ raises)
+        return type(error).__name__
+
+
+def _storable(text: str) -> str:
+    """Return text that SQLite can take: lone surrogates become question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _has_execute(unit: Unit) -> bool:
+    return any(isinstance(op, Execute) for op in unit.ops or ())

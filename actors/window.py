@@ -1,0 +1,409 @@
+"""The window: the part of a mailbox that is in memory. Pure: no store, no time, no threads.
+
+A backlog of ten million costs the memory of ten. The window holds the first messages of two lanes,
+the *due* (future calls and retries whose time has come, by (due, number)) and the *waiting* (by
+(priority, number)); the rest stays in the store and is paged in. For each lane it knows how far it
+has seen: everything up to ``tail`` is loaded, in hand or done, and beyond it there is nothing when
+``complete``.
+
+Of one key at most 32 are loaded, so that a hundred thousand messages of one key keep nobody else
+waiting: a key with more in the store is *behind*, is skipped when pages are read, and gets pages of
+its own. A key that is blocked (it waits for a retry, or is faulted) has nothing loaded at all.
+
+What is *held* is loaded or in hand until its turn is settled; what is held is never loaded twice.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..persistence.store import Message, Place
+
+WINDOW = 1000
+PER_KEY = 32
+#: A key that is behind gets its next page when so few of it are left.
+_LOW_KEY = 8
+#: With so many keys blocked at once no more pages are read: memory stays bounded.
+MOST_BLOCKED = 10_000
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A request: read so many rows of a lane beyond ``after``; of one key, or of all but some."""
+
+    due: bool
+    after: Place | None
+    limit: int
+    key: str | None = None
+    skip: tuple[str, ...] = ()
+
+
+class Lane:
+    """How far one lane has been seen."""
+
+    __slots__ = ("behind", "complete", "due", "tail")
+
+    def __init__(self, *, due: bool) -> None:
+        """Nothing has been seen yet: everything may be in the store."""
+        self.due = due
+        self.tail: Place | None = None
+        self.complete = False
+        # Keys with rows in the store that are not loaded, and how far each is loaded.
+        self.behind: dict[str, Place | None] = {}
+
+    def place(self, message: Message) -> Place:
+        """The message's place in this lane."""
+        return message.due_sort if self.due else message.sort
+
+
+class Key:
+    """What is loaded of one actor, and whether it may run now."""
+
+    __slots__ = ("blocked", "busy", "due", "name", "queued", "waiting")
+
+    def __init__(self, name: str | None) -> None:
+        """Start with nothing loaded."""
+        self.name = name
+        self.due: deque[Message] = deque()
+        self.waiting: deque[Message] = deque()
+        self.busy = False
+        self.blocked = False
+        self.queued = False
+
+    def __len__(self) -> int:
+        """How many are loaded."""
+        return len(self.due) + len(self.waiting)
+
+    def lane(self, *, due: bool) -> deque[Message]:
+        """Return the loaded part of one lane."""
+        return self.due if due else self.waiting
+
+
+class Window:
+    """See the module. Not thread-safe: the mailbox's lock guards it.
+
+    Args:
+        keyed: keep each key's order and run one of it at a time.
+        exclusive: without keys: run one at a time all the same (one actor with state).
+        size: how many are loaded at the most.
+        per_key: how many of one key.
+
+    """
+
+    def __init__(
+        self, *, keyed: bool, exclusive: bool = False, size: int = WINDOW, per_key: int = PER_KEY
+    ) -> None:
+        """Start with nothing seen."""
+        self.keyed = keyed
+        self.size = size
+        self.per_key = per_key
+        self._low_key = min(_LOW_KEY, per_key - 1)
+        self.held: dict[int, Message] = {}
+        self.loaded = 0
+        self.due = Lane(due=True)
+        self.waiting = Lane(due=False)
+        self.blocked: set[str | None] = set()
+        self.hungry = True
+        self._exclusive = keyed or exclusive
+        self._keys: dict[str | None, Key] = {}
+        self._ready: deque[Key] = deque()
+
+    # --- in ----------------------------------------------------------------------------------
+
+    def offer(self, message: Message, *, due: bool) -> bool:
+        """Take a message that has just been told, or has become due; False: it stays in the store.
+
+        It is taken when nothing in the store sorts before it, or when it sorts before what has been
+        seen: then it would never be paged in.
+        """
+        lane = self.due if due else self.waiting
+        if message.number in self.held:
+            return True
+        place = lane.place(message)
+        seen = lane.tail is not None and place <= lane.tail
+        if self._left_behind(lane, message):
+            return False
+        if lane.complete:
+            if self.loaded >= self.size:
+                lane.complete = False
+                lane.tail = (place[0], place[1] - 1)
+                self.hungry = True
+                return False
+        elif not seen:
+            return False
+        self._load(lane, message)
+        return True
+
+    def flood(self, last: Place) -> None:
+        """Note that the store holds waiting messages beyond ``last`` that were not offered."""
+        if self.waiting.complete:
+            self.waiting.complete = False
+            self.waiting.tail = last
+        self.hungry = True
+
+    def due_in_store(self) -> None:
+        """Note that the store holds due messages that were not offered."""
+        if self.due.complete:
+            self.due.complete = False
+            self.due.tail = None
+        self.hungry = True
+
+    # --- out ---------------------------------------------------------------------------------
+
+    def take(self) -> Message | None:
+        """Return the next message that may run; its key is busy until :meth:`finished`."""
+        while self._ready:
+            key = self._ready[0]
+            queue = key.due or key.waiting
+            if not queue or key.blocked or (key.busy and self._exclusive):
+                self._ready.popleft()
+                key.queued = False
+                continue
+            message = queue.popleft()
+            self.loaded -= 1
+            self._notice(key)
+            if self._exclusive:
+                self._ready.popleft()
+                key.queued = False
+                key.busy = True
+            if message.gone:
+                self.held.pop(message.number, None)
+                self.finished(message)
+                continue
+            return message
+        return None
+
+    @property
+    def ready(self) -> int:
+        """How many workers could find something to do now."""
+        return len(self._ready) if self._exclusive else (self.loaded if self._ready else 0)
+
+    def finished(self, message: Message) -> None:
+        """Let the next message of the key run."""
+        key = self._keys.get(message.key if self.keyed else None)
+        if key is not None:
+            key.busy = False
+            self._queue(key)
+            self._forget(key)
+
+    def settled(self, message: Message) -> None:
+        """Stop holding a message: its turn has been committed, or it is gone."""
+        self.held.pop(message.number, None)
+
+    def again(self, message: Message) -> None:
+        """Put a message back in its place: its turn did not happen."""
+        key = self._key(message)
+        if key.blocked:
+            self.held.pop(message.number, None)
+            return
+        lane = self.due if message.due is not None else self.waiting
+        self.held[message.number] = message
+        insort(key.lane(due=lane.due), message, key=lane.place)  # type: ignore[arg-type]
+        self.loaded += 1
+        self._queue(key)
+
+    def drop(self, number: int) -> bool:
+        """Mark a message as cancelled; it will not be handed out. False: it is not held."""
+        message = self.held.get(number)
+        if message is None:
+            return False
+        message.gone = True
+        return True
+
+    # --- blocking ----------------------------------------------------------------------------
+
+    def block(self, name: str | None) -> None:
+        """Run nothing of a key until :meth:`unblock`; what is loaded of it goes out of memory."""
+        key = self._keys.setdefault(name, Key(name))
+        if key.blocked:
+            return
+        key.blocked = True
+        self.blocked.add(name)
+        for lane in (self.due, self.waiting):
+            queue = key.lane(due=lane.due)
+            for message in queue:
+                self.held.pop(message.number, None)
+            self.loaded -= len(queue)
+            queue.clear()
+            if name is not None:
+                lane.behind.pop(name, None)
+            else:
+                lane.complete, lane.tail = False, None
+
+    def unblock(self, name: str | None) -> None:
+        """Let a key run again; its messages are paged in."""
+        key = self._keys.get(name)
+        if key is not None and key.blocked:
+            key.blocked = False
+            self.blocked.discard(name)
+            if name is not None:
+                self.due.behind[name] = self.waiting.behind[name] = None
+            self.hungry = True
+            self._forget(key)
+
+    def is_blocked(self, name: str | None) -> bool:
+        """Say whether a key is blocked."""
+        key = self._keys.get(name)
+        return key is not None and key.blocked
+
+    def idle(self, name: str | None) -> bool:
+        """Say whether nothing of a key is loaded or running."""
+        return name not in self._keys
+
+    # --- paging ------------------------------------------------------------------------------
+
+    def pages(self) -> Page | None:
+        """Return the next page to read; None: there is nothing to read, or no room for it.
+
+        :attr:`hungry` says whether it is worth asking.
+        """
+        page = self._next_page() if self.loaded < self.size else None
+        if page is None:
+            self.hungry = False
+        return page
+
+    def _next_page(self) -> Page | None:
+        for lane in (self.due, self.waiting):
+            for name, loaded in lane.behind.items():
+                key = self._keys.get(name)
+                if key is None or len(key.lane(due=lane.due)) <= self._low_key:
+                    return Page(lane.due, loaded, self.per_key, key=name)
+        if None in self.blocked or len(self.blocked) >= MOST_BLOCKED:
+            return None
+        if self.loaded > self.size // 2:
+            return None
+        for lane in (self.due, self.waiting):
+            if not lane.complete:
+                skip = (*lane.behind, *(name for name in self.blocked if name is not None))
+                return Page(lane.due, lane.tail, self.size - self.loaded, skip=skip)
+        return None
+
+    def paged(
+        self,
+        page: Page,
+        messages: Iterable[Message],
+        knows: Callable[[Message], bool] = lambda _: True,
+        must_wait: Callable[[Message], int | None] = lambda _: None,
+    ) -> list[tuple[str | None, int]]:
+        """Take what a page has brought.
+
+        Args:
+            page: as :meth:`pages` gave it.
+            messages: the rows, in order.
+            knows: says whether the running code can decode one; the others stay in the store.
+            must_wait: returns until when a message keeps its key waiting.
+
+        Returns:
+            keys that are blocked now, and until when.
+
+        """
+        lane = self.due if page.due else self.waiting
+        count = 0
+        blocked: list[tuple[str | None, int]] = []
+        for message in messages:
+            count += 1
+            place = lane.place(message)
+            if page.key is not None:
+                if page.key in lane.behind:
+                    lane.behind[page.key] = place
+            else:
+                lane.tail = place
+                if self._left_behind(lane, message):
+                    continue
+            if message.number in self.held or not knows(message):
+                continue
+            until = must_wait(message)
+            if until is not None:
+                name = message.key if self.keyed else None
+                self.block(name)
+                blocked.append((name, until))
+                if page.key is not None or not self.keyed:
+                    return blocked
+                continue
+            self._load(lane, message)
+        if count < page.limit:
+            if page.key is not None:
+                lane.behind.pop(page.key, None)
+            else:
+                lane.complete = True
+        return blocked
+
+    def reset(self) -> None:
+        """Forget everything but what is in hand: the mailbox reads its window anew."""
+        loaded = {m.number for key in self._keys.values() for m in (*key.due, *key.waiting)}
+        for number in loaded:
+            self.held.pop(number, None)
+        busy = {name: key for name, key in self._keys.items() if key.busy or key.blocked}
+        for key in busy.values():
+            key.due.clear()
+            key.waiting.clear()
+            key.queued = False
+        self._keys = busy
+        self._ready.clear()
+        self.loaded = 0
+        self.hungry = True
+        self.due, self.waiting = Lane(due=True), Lane(due=False)
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _key(self, message: Message) -> Key:
+        name = message.key if self.keyed else None
+        key = self._keys.get(name)
+        if key is None:
+            key = self._keys[name] = Key(name)
+        return key
+
+    def _left_behind(self, lane: Lane, message: Message) -> bool:
+        """Say whether a message stays in the store because of its key."""
+        if not self.keyed or message.key is None:
+            return False
+        if message.key in lane.behind:
+            place, loaded = lane.place(message), lane.behind[message.key]
+            if loaded is not None and place <= loaded:
+                lane.behind[message.key] = (place[0], place[1] - 1)
+            return True
+        if message.key in self.blocked:
+            return True
+        key = self._keys.get(message.key)
+        if key is None or len(key.lane(due=lane.due)) < self.per_key:
+            return False
+        lane.behind[message.key] = lane.place(key.lane(due=lane.due)[-1])
+        return True
+
+    def _load(self, lane: Lane, message: Message) -> None:
+        key = self._key(message)
+        queue = key.lane(due=lane.due)
+        if queue and lane.place(queue[-1]) > lane.place(message):
+            insort(queue, message, key=lane.place)  # type: ignore[arg-type]
+        else:
+            queue.append(message)
+        self.held[message.number] = message
+        self.loaded += 1
+        self._queue(key)
+
+    def _notice(self, key: Key) -> None:
+        """Get hungry when a key, or the window, runs low while the store holds more."""
+        if self.hungry:
+            return
+        for lane in (self.due, self.waiting):
+            if (not lane.complete and self.loaded <= self.size // 2) or (
+                key.name in lane.behind and len(key.lane(due=lane.due)) <= self._low_key
+            ):
+                self.hungry = True
+
+    def _queue(self, key: Key) -> None:
+        if key.queued or key.blocked or (key.busy and self._exclusive) or not len(key):
+            return
+        key.queued = True
+        self._ready.append(key)
+
+    def _forget(self, key: Key) -> None:
+        if not key.busy and not key.blocked and not len(key) and key.name in self._keys:
+            del self._keys[key.name]
+            key.queued = False

@@ -1,0 +1,352 @@
+"""A worker: takes messages from its mailbox and runs each as a turn.
+
+One turn: look whether the message is still there (if it has an id, or a deadline), build or restore
+the actor, decode the body, run the handler with the turn in a context variable, encode the state,
+stage all of it, and go on with the next while the commit is under way.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from ..clock import monotonic
+from ..errors import CallboardError, HandlerTimeout, MessageError
+from ..persistence.store import Unit
+from .activation import Activation
+from .cell import Cell
+from .inbox import Control
+from .messages import Broken
+from .turn import Context, Turn, enter
+from .worker import WorkerActor
+
+if TYPE_CHECKING:
+    from ..persistence.store import Message
+    from .environment import Environment
+    from .mailbox import MailboxActor
+
+#: Seconds of work after which a worker lets others have its thread.
+SLICE = 0.002
+
+
+class Finished(Control):
+    """A coroutine handler has ended."""
+
+    __slots__ = ("activation", "error", "turn")
+
+    def __init__(
+        self, turn: Turn, activation: Activation | None, error: BaseException | None
+    ) -> None:
+        """Say which and how."""
+        self.turn = turn
+        self.activation = activation
+        self.error = error
+
+
+class Unbuilt(Exception):  # noqa: N818  (a signal inside this module)
+    """The actor could not be built; the mailbox has been told."""
+
+
+class WorkerCell(Cell):
+    """Runs handlers, one at a time. Stepped by the pool of handler threads.
+
+    Args:
+        environment: the shared parts.
+        mailbox: where its messages come from, and its supervisor's child.
+
+    """
+
+    system = False
+
+    def __init__(self, environment: Environment, mailbox: MailboxActor) -> None:
+        """Build it; it is busy until it finds nothing to do."""
+        super().__init__(environment.driver, f"worker of {mailbox.name}", mailbox.supervisor)
+        self.environment = environment
+        self.mailbox = mailbox
+        self.idle = False
+        self.waiting = False
+        self.left = False
+        self.turn: Turn | None = None
+        self.lock = threading.Lock()
+        self._own: Activation | None = None
+        self._slot = environment.slots.claim()
+        self._watching = False
+
+    def step(self) -> None:
+        """Run messages for about two milliseconds. Runs: on a handler thread."""
+        inbox = self.actor_inbox
+        while (envelope := inbox.take()) is not None:
+            self._handle(envelope)
+        if not (self.waiting or self.crashed or self.left):
+            self._work()
+        inbox.finish()
+        if not (self.idle or self.waiting or self.crashed or self.left or self._starved()):
+            inbox.nudge()
+
+    def on_receive(self, message: Any) -> None:
+        """Go on after a coroutine."""
+        if isinstance(message, Finished):
+            self.waiting = False
+            self._end(message.turn, message.activation, message.error)
+
+    def reload(self) -> None:
+        """Go on after a crash of the cell itself; nothing of the message was kept."""
+
+    def on_stop(self) -> None:
+        """Give the slot back."""
+        self.environment.slots.release(self._slot)
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _starved(self) -> bool:
+        """Wait until the committer has room; it calls :meth:`Environment.feed`."""
+        environment = self.environment
+        if environment.may_run:
+            return False
+        environment.starved.append(self)
+        # It may have recovered between the look and the note: then nobody would call.
+        return not environment.may_run
+
+    def _work(self) -> None:
+        mailbox = self.mailbox
+        until = monotonic() + SLICE
+        while self.environment.may_run:
+            retired = mailbox.retired()
+            if retired is not None:
+                self._put_away(retired)
+                continue
+            message = mailbox.next(self)
+            if message is None:
+                return
+            try:
+                self._run(message)
+            except Unbuilt:
+                continue
+            except BaseException as error:  # noqa: BLE001  (pykka would stop all actors)
+                # Not the handler's: the store could not be read. Nothing has happened.
+                mailbox.give_back(message)
+                self.crash(error)
+                return
+            if self.waiting or self.left or monotonic() >= until:
+                return
+
+    def _run(self, message: Message) -> None:
+        mailbox, environment = self.mailbox, self.environment
+        if not self._still_there(message):
+            mailbox.vanished(message)
+            return
+        spec = mailbox.spec
+        turn = Turn(environment.home, spec.name, message, environment.clock.now(),
+                    environment.store, self.lock)  # fmt: skip
+        behaviour = spec.behaviour
+        activation = self._activate(message) if behaviour.factory is not None else None
+        if activation is not None:
+            turn.generation = activation.generation
+        try:
+            value = message.value
+            message.value = None
+            if value is None:
+                value = self._decode(message)
+        except CallboardError as error:
+            turn.seal()
+            mailbox.failed(turn, activation, error)
+            return
+        turn.thread = threading.current_thread()
+        self.turn = turn
+        environment.slots.note(self._slot, message.number)
+        if behaviour.is_async:
+            self._begin(turn, activation, value)
+            return
+        if spec.timeout is not None:
+            turn.deadline = monotonic() + spec.timeout
+            self._watch(turn.deadline)
+        error: BaseException | None = None
+        try:
+            copy_context().run(self._call, turn, activation, value)
+        except BaseException as raised:  # noqa: BLE001  (SystemExit in a handler is its failure)
+            error = raised
+        self._end(turn, activation, error)
+
+    def _call(self, turn: Turn, activation: Activation | None, value: Any) -> Any:
+        enter(turn)
+        context = Context(turn)
+        behaviour = self.mailbox.spec.behaviour
+        if activation is not None and activation.object is not None:
+            activation.object._context = context  # noqa: SLF001
+            return activation.object.on_receive(value)
+        if behaviour.call is None:
+            msg = "a worker without a call"
+            raise AssertionError(msg)
+        return behaviour.call(value, context)
+
+    def _end(self, turn: Turn, activation: Activation | None, error: BaseException | None) -> None:
+        """Seal the turn and stage it."""
+        environment, mailbox = self.environment, self.mailbox
+        sealed = turn.seal()
+        environment.slots.note(self._slot, 0)
+        self.turn = None
+        if not sealed:
+            # Abandoned: its failure is staged already, and another worker has taken this place.
+            self.left = True
+            mailbox.came_back(threading.current_thread())
+            return
+        message = turn.message
+        behaviour = mailbox.spec.behaviour
+        unit = Unit(ack=message, size=turn.size + 64)
+        if activation is not None:
+            unit.lineage, unit.generation = activation, turn.generation
+            if activation.object is not None:
+                activation.object._context = None  # noqa: SLF001
+            if error is None and behaviour.state is not None:
+                try:
+                    unit.state = activation.changed(behaviour.state, mailbox.id)
+                except MessageError as broken:
+                    error = broken
+        if error is not None:
+            if activation is not None:
+                activation.clean = False
+            mailbox.failed(turn, activation, error)
+            return
+        holds = False
+        if turn.ops:
+            if turn.plain:
+                unit.tells = turn.ops  # type: ignore[assignment]  (plain: messages alone)
+            else:
+                unit.ops = turn.ops
+                holds = activation is not None and turn.has_execute
+        if unit.state is not None:
+            unit.size += len(unit.state.body)
+        unit.settle = lambda done: mailbox.settled(done, turn, activation)
+        if activation is not None:
+            activation.pending += 1
+        environment.committer.stage(unit)
+        if not holds:
+            mailbox.finished(message)
+
+    # --- the actor's object ------------------------------------------------------------------
+
+    def _activate(self, message: Message) -> Activation:
+        """Return the message's actor, built and with its state; Unbuilt when that fails."""
+        mailbox = self.mailbox
+        codec = mailbox.spec.behaviour.state
+        activation = self._activation(message)
+        activation.touched = True
+        if activation.object is not None and (activation.clean or codec is None):
+            return activation
+        try:
+            if activation.object is None:
+                self._build(activation)
+            elif codec is not None:
+                activation.restore(activation.object, codec, mailbox.id, self.environment.store)
+        except BaseException as error:
+            activation.object = None
+            activation.clean = False
+            mailbox.crashed(message, activation, error)
+            raise Unbuilt from error
+        return activation
+
+    def _build(self, activation: Activation) -> None:
+        mailbox = self.mailbox
+        behaviour = mailbox.spec.behaviour
+        if behaviour.factory is None:
+            return
+        worker = behaviour.factory()
+        if behaviour.state is not None:
+            activation.restore(worker, behaviour.state, mailbox.id, self.environment.store)
+        worker.on_start()
+        activation.object = worker
+        events = self.environment.events
+        if events.on:
+            events.emit("actor.started", mailbox=mailbox.spec.name, key=activation.key)
+
+    def _activation(self, message: Message) -> Activation:
+        mailbox = self.mailbox
+        if not mailbox.spec.keyed and mailbox.spec.behaviour.state is None:
+            if self._own is None:
+                self._own = Activation(None)
+            return self._own
+        key = message.key if mailbox.spec.keyed else None
+        found = mailbox.activations.get(key)
+        if found is None:
+            with mailbox.lock:
+                found = mailbox.activations.setdefault(key, Activation(key))
+        return found
+
+    def _put_away(self, activation: Activation) -> None:
+        """Let an idle actor go. Runs: on a handler thread."""
+        worker = activation.object
+        if worker is not None and type(worker).on_stop is not WorkerActor.on_stop:
+            self.mailbox.stop_worker(worker, activation.key)
+        events = self.environment.events
+        if events.on:
+            events.emit("actor.stopped", mailbox=self.mailbox.spec.name, key=activation.key)
+
+    # --- the message -------------------------------------------------------------------------
+
+    def _still_there(self, message: Message) -> bool:
+        """Look once more, just before the handler: cancelled and replaced ones are not delivered.
+
+        Without an id and without a deadline only the number could be cancelled, and the
+        acknowledgement finds that out.
+        """
+        if message.gone:
+            return False
+        if message.name is None and (message.due is None or message.attempt):
+            return True
+        return bool(self.environment.store.present([message.number]))
+
+    def _decode(self, message: Message) -> Any:
+        accepts = self.mailbox.spec.behaviour.accepts
+        try:
+            return accepts.decode(message.kind, message.version, message.body)
+        except MessageError as error:
+            raise Broken(str(error)) from error
+
+    # --- timeouts and coroutines -------------------------------------------------------------
+
+    def _watch(self, until: float) -> None:
+        if not self._watching:
+            self._watching = True
+            self.driver.watch(max(0.0, until - monotonic()), self._look)
+
+    def _look(self) -> None:
+        """See whether the running handler is past its time. Runs: on the clock thread."""
+        self._watching = False
+        turn = self.turn
+        if turn is None or turn.deadline is None:
+            return
+        if monotonic() < turn.deadline:
+            self._watch(turn.deadline)
+            return
+        if turn.abandon():
+            self._abandoned(turn)
+
+    def _abandoned(self, turn: Turn) -> None:
+        mailbox = self.mailbox
+        activation = mailbox.activations.get(
+            turn.message.key if mailbox.spec.keyed else None, self._own
+        )
+        if activation is not None:
+            activation.object, activation.clean = None, False
+        self.environment.slots.note(self._slot, 0)
+        seconds = mailbox.spec.timeout or 0.0
+        mailbox.failed(
+            turn, activation,
+            HandlerTimeout(f"the handler ran past its timeout of {seconds:g} s; it was left behind"),
+        )  # fmt: skip
+        if turn.thread is not None:
+            self.environment.driver.leave_behind(turn.thread)
+        mailbox.abandon(self, turn)
+
+    def _begin(self, turn: Turn, activation: Activation | None, value: Any) -> None:
+        """Start a coroutine handler on the event loop; Finished comes when it has ended."""
+        self.waiting = True
+
+        def done(_result: Any, error: BaseException | None) -> None:
+            self.post(Finished(turn, activation, error))
+
+        self.environment.loop.run(
+            lambda: self._call(turn, activation, value), copy_context(),
+            self.mailbox.spec.timeout, done,
+        )  # fmt: skip
