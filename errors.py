@@ -94,7 +94,7 @@ class HandlerTimeout(CallboardError, TimeoutError):
     """A handler ran past its mailbox's ``timeout``; its turn is void and counts as failed."""
 
 
-class RetryLater(Exception):  # noqa: N818  (an instruction, not an error)
+class RetryLater(Exception):
     """Raise in a handler to have the message tried again later; it is not a failure.
 
     The turn is void: nothing told or stored. The attempt is not counted.
@@ -111,7 +111,7 @@ class RetryLater(Exception):  # noqa: N818  (an instruction, not an error)
         super().__init__(f"try again after {after}" if after is not None else "try again later")
 
 
-class Reject(Exception):  # noqa: N818  (an instruction, not an error)
+class Reject(Exception):
     """Raise in a handler to send the message straight to the dead letters.
 
     Args:

@@ -5,7 +5,9 @@ a slow subscriber delays no commit. A subscriber that raises is logged and remov
 nobody listens costs one attribute read::
 
     if events.on:
-        events.emit("message.handled", mailbox=name, id=number)
+        events.emit("mailbox.paused", mailbox=name)
+
+What every message causes is emitted only while somebody subscribes to it: ``if events.flow``.
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ EVENTS = {
     "events.dropped": "subscribers were too slow; events were dropped: count",
 }  # fmt: skip
 
+#: Those that every message causes: emitted only while somebody wants them (``events.flow``).
+_FREQUENT = ("message.told", "message.handled", "timer.fired", "actor.started", "actor.stopped")
 _BOUND = 100_000
 
 
@@ -88,6 +92,7 @@ class Events:
     def __init__(self, now: Callable[[], int]) -> None:
         """Start with nobody listening and no thread."""
         self.on = False
+        self.flow = False
         self._now = now
         self._subscribers: list[tuple[str, Callable[[Event], object]]] = []
         self._queue: deque[Event] = deque()
@@ -97,7 +102,9 @@ class Events:
         self._telling = False
         self._dropped = 0
 
-    def subscribe(self, callback: Callable[[Event], object], prefix: str = "") -> Callable[[], None]:
+    def subscribe(
+        self, callback: Callable[[Event], object], prefix: str = ""
+    ) -> Callable[[], None]:
         """Call ``callback(event)`` for each event whose name starts with ``prefix``.
 
         Runs: on the events thread, in order, after the commit. It may call the runtime. Up to
@@ -110,8 +117,7 @@ class Events:
         """
         entry = (prefix, callback)
         with self._lock:
-            self._subscribers = [*self._subscribers, entry]
-            self.on = True
+            self._listen([*self._subscribers, entry])
 
         def off() -> None:
             self._remove(entry)
@@ -175,5 +181,9 @@ class Events:
 
     def _remove(self, entry: tuple[str, Callable[[Event], object]]) -> None:
         with self._lock:
-            self._subscribers = [each for each in self._subscribers if each is not entry]
-            self.on = bool(self._subscribers)
+            self._listen([each for each in self._subscribers if each is not entry])
+
+    def _listen(self, subscribers: list[tuple[str, Callable[[Event], object]]]) -> None:
+        self._subscribers = subscribers
+        self.on = bool(subscribers)
+        self.flow = any(name.startswith(prefix) for prefix, _ in subscribers for name in _FREQUENT)
