@@ -20,7 +20,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 from ..clock import monotonic, sleep
-from ..errors import StoreBusy
+from ..errors import StoreBusy, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,17 +46,32 @@ class Gate:
         self._threads = threading.Lock()
         self._directory = directory
         self._patience = patience
+        self._closed = False
         self._next = _open(directory / "next")
-        self._gate = _open(directory / "gate")
+        try:
+            self._gate = _open(directory / "gate")
+        except BaseException:
+            os.close(self._next)
+            raise
 
     def __enter__(self) -> Self:
-        """Pass the turnstile; StoreBusy after :attr:`patience` seconds."""
+        """Pass the turnstile.
+
+        Raises:
+            StoreBusy: it took longer than our patience.
+            StoreError: the gate was closed.
+
+        """
+        until = monotonic() + self._patience
         if not self._threads.acquire(timeout=self._patience):
             raise StoreBusy(self._complaint("another thread of this process"))
         try:
-            _lock(self._next, self._patience) or self._give_up("waiting in line")
+            if self._closed:
+                msg = f"the store was closed meanwhile ({self._directory})"
+                raise StoreError(msg)
+            self._lock(self._next, until, "waiting in line")
             try:
-                _lock(self._gate, self._patience) or self._give_up("writing")
+                self._lock(self._gate, until, "writing")
             finally:
                 fcntl.flock(self._next, fcntl.LOCK_UN)
         except BaseException:
@@ -70,12 +85,44 @@ class Gate:
         self._threads.release()
 
     def close(self) -> None:
-        """Close the lock files."""
-        os.close(self._next)
-        os.close(self._gate)
+        """Close the lock files; whoever comes later is told. Again is nothing."""
+        with self._threads:
+            self._close()
 
-    def _give_up(self, doing: str) -> None:
-        raise StoreBusy(self._complaint(f"another process that is {doing}"))
+    # --- around a fork -----------------------------------------------------------------------
+
+    def hold(self) -> bool:
+        """Keep this process's threads out; False when one did not come out within our patience."""
+        return self._threads.acquire(timeout=self._patience)
+
+    def let_go(self) -> None:
+        """Let this process's threads in again."""
+        self._threads.release()
+
+    def forked(self) -> None:
+        """Close the lock files that a forked child has inherited.
+
+        A lock belongs to all copies of a descriptor: with one left here, the parent's death in the
+        middle of a transaction would leave the store locked for as long as this child lives.
+        """
+        self._close()
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            os.close(self._next)
+            os.close(self._gate)
+
+    def _lock(self, fd: int, until: float, doing: str) -> None:
+        """Take one lock file, until then."""
+        nap = _FIRST_NAP
+        while not _try(fd):
+            if monotonic() >= until:
+                raise StoreBusy(self._complaint(f"another process that is {doing}"))
+            sleep(nap)
+            nap = min(_LONGEST_NAP, nap * 1.5)
 
     def _complaint(self, who: str) -> str:
         return (
@@ -89,22 +136,9 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
-def _lock(fd: int, patience: float) -> bool:
-    """Take one lock file, at most ``patience`` seconds."""
+def _try(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pass
-    else:
-        return True
-    until = monotonic() + patience
-    nap = _FIRST_NAP
-    while monotonic() < until:
-        sleep(nap)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            nap = min(_LONGEST_NAP, nap * 1.5)
-        else:
-            return True
-    return False
+        return False
+    return True
