@@ -17,18 +17,25 @@ are kept and tried again, and no handler starts (``healthy``) until one commit h
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from ..clock import monotonic
 from ..errors import StoreError, StoreOwned
+from .hooks import Hooks, ThreadWaiter, Waiter
 from .store import Outcome, Unit, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .store import Store
+
+__all__ = ["Committer", "Hooks", "ThreadWaiter", "Waiter"]
+
+logger = logging.getLogger("callboard")
 
 #: The most units and bytes that one group takes.
 GROUP_UNITS = 2000
@@ -40,65 +47,6 @@ STAGED_BYTES = 2 * GROUP_BYTES
 # its tries. After a second without a pause the lock is left free for 30 ms in every 300.
 _BREATH, _BREATH_EVERY, _OUT_OF_BREATH = 0.03, 0.3, 1.0
 _RETRY_FIRST, _RETRY_LONGEST = 0.05, 1.0
-
-
-class Waiter(Protocol):
-    """What a sender waits on; the simulation pumps its driver here."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until woken; False when the time (seconds) ran out."""
-        ...
-
-    def wake(self) -> None:
-        """Wake the one that waits."""
-        ...
-
-
-class ThreadWaiter:
-    """A lock that is taken until somebody frees it: the cheapest way to park one thread."""
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        """Start taken."""
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """See Waiter."""
-        return self._lock.acquire(timeout=-1 if timeout is None else timeout)
-
-    def wake(self) -> None:
-        """See Waiter."""
-        self._lock.release()
-
-
-class Hooks(Protocol):
-    """What the committer tells its runtime. Called by the leader, in commit order."""
-
-    def committed(self, units: Sequence[Unit], written: Written) -> None:
-        """A group is on disk: hand over. Must be quick and must not commit."""
-        ...
-
-    def after(self) -> None:
-        """The leader has stepped down: do what hand-overs have made ready."""
-        ...
-
-    def room(self) -> None:
-        """Workers that waited (too much was staged, or the store refused) may go on."""
-        ...
-
-    def refused(self, error: StoreError) -> None:
-        """The store refused a group as a whole."""
-        ...
-
-    def recovered(self, after: float) -> None:
-        """A commit has succeeded again, so many seconds later."""
-        ...
-
-    def lost(self, error: StoreOwned) -> None:
-        """Another owner has taken the store: this one has to stop."""
-        ...
 
 
 class Committer:
@@ -142,6 +90,7 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._awake = False
         self._ending = False
+        self._lost: StoreOwned | None = None
         self._refused_at: float | None = None
         self._retry_in = _RETRY_FIRST
         self._free_since = monotonic()
@@ -167,17 +116,35 @@ class Committer:
         if unit.waiter is None:
             self._lead(unit)
         else:
-            unit.waiter.wait()
+            try:
+                unit.waiter.wait()
+            except BaseException:
+                self._desert(unit)
+                raise
             if unit.lead:
                 unit.lead = False
                 self._lead(unit)
         if unit.error is not None:
             raise unit.error
 
+    def _desert(self, unit: Unit) -> None:
+        """Do without a sender that was interrupted (Ctrl-C): it may have been made the leader."""
+        with self._lock:
+            unit.waiter = None
+            lead, unit.lead = unit.lead, False
+        if lead:
+            self._hand_on()
+
     def stage(self, unit: Unit) -> None:
-        """Queue a finished turn; its ``settle`` is called when its outcome is known."""
+        """Queue a finished turn; its ``settle`` is called when its outcome is known.
+
+        It is dropped where another owner has the store, or the committer is closed: its message is
+        in the store as it was.
+        """
         unit.staged = True
         with self._lock:
+            if self._lost is not None or self._ending:
+                return
             self._queue.append(unit)
             self._staged += 1
             self._bytes += unit.size
@@ -200,6 +167,14 @@ class Committer:
         """Have an empty group run soon: it shows what other processes have told."""
         self.stage(Unit())
 
+    def become(self, hooks: Hooks, epoch: int | None, seen: int | None) -> None:
+        """Change roles: tell other hooks, and write as that owner, or as a client (None).
+
+        What a client's commit that is under way tells is found again by the owner's next one.
+        """
+        with self._lock:
+            self._hooks, self.epoch, self.seen = hooks, epoch, seen
+
     def pump(self) -> bool:
         """Commit one group in the calling thread, if there is one and nobody leads."""
         with self._lock:
@@ -212,15 +187,16 @@ class Committer:
     def flush(self, timeout: float) -> bool:
         """Wait until nothing is queued; False when the time (seconds) ran out."""
         if not self._background:
-            while self.pump():
+            while self.pump() and self.healthy:
                 pass
+            return not self._queue and not self._leading
         with self._quiet:
             return self._quiet.wait_for(
                 lambda: self._ending or (not self._queue and not self._leading), timeout
             )
 
     def close(self) -> None:
-        """End the commit thread; what is still queued is given up (it is in the store as it was)."""
+        """End the commit thread; turns still queued are given up (the store is as it was)."""
         with self._lock:
             self._ending = True
             self._work.notify_all()
@@ -230,10 +206,13 @@ class Committer:
             thread.join(5.0)
         with self._lock:
             left, self._queue = list(self._queue), deque()
-        for unit in left:
-            if unit.waiter is not None:
+            self._staged = self._bytes = 0
+            for unit in left:
                 unit.error = StoreError("the runtime stopped before this was written")
-                unit.waiter.wake()
+            waiters = [unit.waiter for unit in left if not unit.lead]  # an heir has been woken
+        for waiter in waiters:
+            if waiter is not None:
+                waiter.wake()
 
     # --- leading -----------------------------------------------------------------------------
 
@@ -243,12 +222,12 @@ class Committer:
             while True:
                 group = self._take()
                 if group:
-                    self._write(group)
+                    self._write(group, own)
                 if own is None or own.outcome is not None or own.error is not None:
                     break
         finally:
             self._hand_on()
-            self._hooks.after()
+            _tell(self._hooks.after)
 
     def _take(self) -> list[Unit]:
         with self._lock:
@@ -276,30 +255,42 @@ class Committer:
                     self._quiet.notify_all()
                 return
             heir.lead = True
-        heir.waiter.wake()
+            waiter = heir.waiter
+        waiter.wake()
 
-    def _write(self, group: list[Unit]) -> None:
+    def _write(self, group: list[Unit], own: Unit | None) -> None:
         fresh = [unit for unit in group if not _overtaken(unit)]
         if self._pause is not None:
             self._breathe(self._pause)
+        with self._lock:
+            epoch, seen = self.epoch, self.seen
         try:
-            written = self._store.write(fresh, epoch=self.epoch, seen=self.seen)
+            written = self._store.write(fresh, epoch=epoch, seen=seen)
         except StoreError as error:
-            self._refuse(group, error)
+            self._refuse(group, error, error.written)
             return
+        except Exception as error:
+            logger.exception("the store raised what is no StoreError")
+            refusal = StoreError(f"the store failed: {error!r}")
+            refusal.__cause__ = error
+            self._refuse(group, refusal, None)
+            return
+        except BaseException as error:
+            self._interrupt(group, own, getattr(error, "written", None))
+            raise
         self._last_end = monotonic()
         if not self.healthy and any(unit.staged for unit in group):
             self._recover()
+        if seen is not None:
+            self.seen = written.last
         self._settle(group, written)
 
     def _settle(self, group: Sequence[Unit], written: Written) -> None:
         """Tell each unit and the runtime, in commit order; only then let the senders go on."""
-        if self.seen is not None:
-            self.seen = written.last
         for unit in group:
             if unit.settle is not None:
-                unit.settle(unit)
-        self._hooks.committed(group, written)
+                _tell(unit.settle, unit)
+        _tell(self._hooks.committed, group, written)
         staged = [unit for unit in group if unit.staged]
         if staged:
             with self._lock:
@@ -308,39 +299,62 @@ class Committer:
                 self._bytes -= sum(unit.size for unit in staged)
                 roomy = crowded and not self.crowded
             if roomy:
-                self._hooks.room()
+                _tell(self._hooks.room)
         for unit in group:
-            if unit.waiter is not None:
-                unit.waiter.wake()
+            _wake(unit)
 
-    def _refuse(self, group: Sequence[Unit], error: StoreError) -> None:
+    def _settle_written(self, group: Sequence[Unit], written: Written | None) -> list[Unit]:
+        """Settle those at the head of a group that were written; returns the others."""
+        done = list(takewhile(lambda unit: unit.outcome is not None, group))
+        left = list(group[len(done) :])
+        if done:
+            self._settle(done, written or Written(self.seen or 0, []))
+        for unit in left:
+            unit.outcome = None  # AGAIN is found out again
+        return left
+
+    def _refuse(self, group: Sequence[Unit], error: StoreError, written: Written | None) -> None:
         """Give senders the error, keep staged turns in their order, and hold new handlers back."""
-        partial = getattr(error, "written", None)
-        if partial is not None:
-            self._settle([unit for unit in group if unit.outcome is not None], partial)
-        left = [unit for unit in group if unit.outcome is None]
-        senders = [unit for unit in left if not unit.staged]
-        with self._lock:
-            self._queue.extendleft(reversed([unit for unit in left if unit.staged]))
-        for unit in senders:
-            unit.error = error
-            if unit.waiter is not None:
-                unit.waiter.wake()
+        left = self._settle_written(group, written)
+        lost = isinstance(error, StoreOwned)
+        if not lost:
+            with self._lock:
+                self._queue.extendleft(reversed([unit for unit in left if unit.staged]))
+        for unit in left:
+            if not unit.staged:
+                unit.error = error
+                _wake(unit)
         if isinstance(error, StoreOwned):
-            self._hooks.lost(error)
-            return
-        if self.healthy:
+            self._lose(error)
+        elif self.healthy:
             self.healthy = False
             self._refused_at = monotonic()
             self._retry_in = _RETRY_FIRST
-            self._hooks.refused(error)
+            _tell(self._hooks.refused, error)
             self.poke()
+
+    def _lose(self, error: StoreOwned) -> None:
+        """Give up what is staged: these messages are the new owner's, and it runs them."""
+        with self._lock:
+            again, self._lost = self._lost is not None, error
+            self._queue = deque(unit for unit in self._queue if not unit.staged)
+            self._staged = self._bytes = 0
+            self.healthy = False
+        if not again:
+            _tell(self._hooks.lost, error)
+            _tell(self._hooks.room)
+
+    def _interrupt(self, group: Sequence[Unit], own: Unit | None, written: Written | None) -> None:
+        """Put back what an interrupted leader (Ctrl-C) has not written, but for its own unit."""
+        left = self._settle_written(group, written)
+        with self._lock:
+            self._queue.extendleft(reversed([unit for unit in left if unit is not own]))
 
     def _recover(self) -> None:
         since = self._refused_at or monotonic()
         self.healthy, self._refused_at = True, None
-        self._hooks.recovered(monotonic() - since)
-        self._hooks.room()
+        _tell(self._hooks.recovered, monotonic() - since)
+        _tell(self._hooks.room)
 
     def _breathe(self, pause: Callable[[float], None]) -> None:
         """Leave the lock free for a moment when it was taken for a second without a pause."""
@@ -381,3 +395,17 @@ def _overtaken(unit: Unit) -> bool:
         return False
     unit.outcome = Outcome.AGAIN
     return True
+
+
+def _tell(hook: Callable[..., None], *args: object) -> None:
+    """Call into the runtime; what it raises must keep nobody waiting."""
+    try:
+        hook(*args)
+    except Exception:
+        logger.exception("%r raised while a commit was handed over", hook)
+
+
+def _wake(unit: Unit) -> None:
+    waiter = unit.waiter  # read once: an interrupted sender takes it away
+    if waiter is not None:
+        waiter.wake()
