@@ -28,7 +28,12 @@ class Companion:
         self.folder = real.with_name(real.name + ".callboard")
 
     def make(self) -> Path:
-        """Make the folder, mode 0700, if it is not there; returns it."""
+        """Make the folder, mode 0700, if it is not there; returns it.
+
+        Raises:
+            OSError: it cannot be made.
+
+        """
         self.folder.mkdir(mode=0o700, exist_ok=True)
         return self.folder
 

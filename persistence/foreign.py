@@ -44,9 +44,11 @@ def unwrap(connection: Any) -> sqlite3.Connection:
 
 def same_file(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse a connection to another database; warn once where SQLite itself is at risk."""
-    rows = connection.execute("PRAGMA database_list").fetchall()
-    main = next((row[2] for row in rows if row[1] == "main"), "")
-    if not main or not os.path.samefile(main, path):
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    # The first is always "main"; its path is bytes where the caller's text_factory says so.
+    main = os.fsdecode(cursor.execute("PRAGMA database_list").fetchall()[0][2])
+    if not main or not path.samefile(main):
         msg = (
             f"connection= is of {main or 'an in-memory database'!r}, the store is {str(path)!r}: "
             "one transaction needs one file"
@@ -57,7 +59,7 @@ def same_file(connection: sqlite3.Connection, path: Path) -> None:
 
 def mended(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
     """Say whether this SQLite is free of the WAL-reset bug."""
-    patch = _MENDED_BRANCHES.get(version[:2])
+    patch = _MENDED_BRANCHES.get((version[0], version[1]))
     return version >= _MENDED or (patch is not None and version[2] >= patch)
 
 

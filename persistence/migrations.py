@@ -60,8 +60,10 @@ def migrate(
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = schema_of(connection)
+        if found is not None:  # another process may have been here while we waited
+            check_schema(*found, path)
         reached = found[0] if found is not None else _create(connection)
-        reached = _apply(connection, [step for step in steps if step.to > reached], reached)
+        reached = _apply(connection, [s for s in steps if reached < s.to <= target], reached)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -92,7 +94,7 @@ def _create(connection: sqlite3.Connection) -> int:
 def _apply(connection: sqlite3.Connection, steps: Sequence[Step], reached: int) -> int:
     if not steps:
         return reached
-    import sqlite_utils  # noqa: PLC0415  (98 ms, and seldom needed)
+    import sqlite_utils  # 98 ms, and seldom needed
 
     database = sqlite_utils.Database(connection, execute_plugins=False)
     for step in steps:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import StoreError
+from ..errors import StoreBusy, StoreError
 from ._sqlite3 import sqlite3
 from .companion import Companion
 from .foreign import same_file, unwrap
-from .gate import Gate
+from .forking import register
+from .gate import PATIENCE, Gate
 from .migrations import migrate
-from .sqlite_open import connect, fail, prepare_file
-from .sqlite_read import COLUMNS, SqliteReader, inherit, mailbox_row
-from .sqlite_write import SqliteWriter
+from .sqlite_open import connect, fail, of_os, prepare_file
+from .sqlite_read import COLUMNS, SqliteReader, mailbox_row
+from .sqlite_write import InsideWriter, SqliteWriter
 from .store import DeadRow, Declaration, MailboxRow, Message, Unit, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 _DECLARE = """
 INSERT INTO callboard_mailbox (name, declaration) VALUES (?, ?)
@@ -53,6 +55,8 @@ SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sen
 FROM callboard_message WHERE number = ?"""
 #: A message that was running in so many processes when they died is not run again.
 DEADLY = 3
+# Connections that a forked child may neither use nor close, because a thread was inside SQLite.
+_torn: list[Any] = []
 
 
 class SqliteStore(SqliteReader):
@@ -77,7 +81,9 @@ class SqliteStore(SqliteReader):
         self._gate: Gate | None = None
         self._connection: sqlite3.Connection | None = None
         self._writer: SqliteWriter | None = None
-        self._old_sqlite_warned = False
+        self._held = False
+        self._torn = False
+        register(self)
 
     @property
     def path(self) -> Path:
@@ -101,24 +107,33 @@ class SqliteStore(SqliteReader):
         with self._opening:
             if self._writer is not None:
                 return
+            self._check_whole()
             prepare_file(self._path, network_ok=self._network_ok)
-            gate = Gate(self.companion.make())
-            connection = connect(self._path, durability=self._durability)
             try:
-                with gate:
-                    _use_wal(connection, self._path)
-                    self.schema = migrate(connection, self._path)
-            except sqlite3.Error as error:
-                connection.close()
-                gate.close()
-                fail(error, self._path)
+                gate = Gate(self.companion.make())
+            except OSError as error:
+                raise of_os(error, self.companion.folder) from error
+            try:
+                connection = self._connect(gate)
             except BaseException:
-                connection.close()
                 gate.close()
                 raise
-            self._closed = False
             self._gate, self._connection = gate, connection
             self._writer = SqliteWriter(connection, self._path)
+
+    def _connect(self, gate: Gate) -> sqlite3.Connection:
+        connection = connect(self._path, durability=self._durability)
+        try:
+            with gate:
+                _use_wal(connection, self._path)
+                self.schema = migrate(connection, self._path)
+        except sqlite3.Error as error:
+            connection.close()
+            fail(error, self._path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -186,7 +201,8 @@ class SqliteStore(SqliteReader):
     def discard(self, number: int) -> bool:
         """See Store."""
         with self._transaction() as run:
-            gone = run("DELETE FROM callboard_dead WHERE number = ?", (number,)).rowcount == 1
+            found = run("DELETE FROM callboard_dead WHERE number = ?", (number,))
+            gone = bool(found.rowcount == 1)
             if gone:
                 run(_CHANGED)
         return gone
@@ -204,7 +220,7 @@ class SqliteStore(SqliteReader):
         self.open()
         raw = unwrap(connection)
         same_file(raw, self._path)
-        SqliteWriter(raw, self._path).write_inside(unit)
+        InsideWriter(raw, self._path).write(unit)
 
     # --- end ---------------------------------------------------------------------------------
 
@@ -216,25 +232,67 @@ class SqliteStore(SqliteReader):
             if gate is None or connection is None:
                 super().close()
                 return
-            with gate:
-                # The last connection to close runs a checkpoint: inside the gate, as all of ours.
+            # The last connection to close runs a checkpoint: inside the gate, as all of ours. One
+            # that holds the gate for so long has a connection open, and we are not the last.
+            with contextlib.suppress(StoreBusy), gate:
                 super().close()
                 connection.close()
+            super().close()
+            connection.close()
             gate.close()
 
+    # --- around a fork -----------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Keep every thread of this process out of SQLite; see ``forking.py``."""
+        quiet = self._opening.acquire(timeout=PATIENCE)
+        if quiet and self._gate is not None and not (quiet := self._gate.hold()):
+            self._opening.release()
+        if quiet and not (quiet := self._hold_readers()):
+            if self._gate is not None:
+                self._gate.let_go()
+            self._opening.release()
+        self._held = quiet
+
+    def let_go(self) -> None:
+        """Go on, in the parent."""
+        if not self._held:
+            return
+        self._held = False
+        self._lock.release()
+        if self._gate is not None:
+            self._gate.let_go()
+        self._opening.release()
+
     def forked(self) -> None:
-        """See Store."""
-        super().forked()
-        self._opening = threading.Lock()
-        inherit(self._connection)
+        """See Store. Done by itself at a fork; again is nothing."""
+        held, self._held = self._held, False
+        if self._gate is not None:
+            self._gate.forked()
+        connections = [each for each in (self._connection, *self._all) if each is not None]
         self._gate = self._connection = self._writer = None
+        self._forget_readers()
+        self._opening = threading.Lock()
+        if held:
+            for connection in connections:
+                connection.close()
+        elif connections:
+            self._torn = True
+            _torn.extend(connections)
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _rows(self, sql: str, params: Any) -> list[Any]:
+    def _ensure(self) -> None:
         if self._writer is None:
             self.open()
-        return super()._rows(sql, params)
+
+    def _check_whole(self) -> None:
+        if self._torn:
+            msg = (
+                f"{self._path} was in use while this process was forked, so it cannot be opened "
+                "safely here: start processes before the runtime, or with spawn"
+            )
+            raise StoreError(msg)
 
     def _parts(self) -> tuple[Gate, SqliteWriter]:
         if self._writer is None:
@@ -262,11 +320,10 @@ class _Transaction:
         self._gate.__enter__()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._gate.__exit__()
-            fail(error, self._path)
-        except BaseException:
-            self._gate.__exit__()
+            if isinstance(error, sqlite3.Error):
+                fail(error, self._path)
             raise
         return self._connection.execute
 
@@ -277,9 +334,11 @@ class _Transaction:
         except sqlite3.Error as refused:
             error = refused
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            self._gate.__exit__()
+            try:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+            finally:
+                self._gate.__exit__()
         if isinstance(error, sqlite3.Error):
             fail(error, self._path)
 
@@ -294,5 +353,3 @@ def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
             "one; is the folder writable and the file no in-memory database?"
         )
         raise StoreError(msg)
-
-

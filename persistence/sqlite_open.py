@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import NoReturn
@@ -13,15 +14,21 @@ from ._sqlite3 import sqlite3
 from .gate import PATIENCE
 from .store import SCHEMA
 
+#: Where the kernel lists what is mounted; blanks in it are written as \040.
+MOUNTS = Path("/proc/self/mounts")
+_OCTAL = re.compile(r"\\([0-7]{3})")
 #: JSON operators and RETURNING: what our statements need.
 OLDEST_SQLITE = (3, 38, 0)
-_MAGIC = b"SQLite format 3\0"
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "virtiofs", "afs", "ceph",
             "fuse.glusterfs", "lustre"}  # fmt: skip
 
 # What the store as a whole refuses, whatever the statement: nobody's turn is to blame for it.
 _FULL, _BUSY = {13}, {5, 6, 15}
-_REFUSALS = _FULL | _BUSY | {3, 7, 8, 9, 10, 11, 14, 23, 26}
+_SAID = {
+    8: "{path} is read-only for this user: make it and its folder writable, or give another store",
+    26: "{path} is no SQLite database: give another path, or move that file away",
+}
+_REFUSALS = _FULL | _BUSY | set(_SAID) | {3, 7, 9, 10, 11, 14}
 
 
 def refusal(error: BaseException, path: Path) -> StoreError | None:
@@ -40,25 +47,21 @@ def refusal(error: BaseException, path: Path) -> StoreError | None:
             f"{path}: another connection holds the write lock; if it is this request's own, pass "
             "connection="
         )
+    if code in _SAID:
+        return StoreError(_SAID[code].format(path=path))
     return StoreError(f"{path}: {error}")
-
-
-class _Connection(sqlite3.Connection):
-    """A connection that can be kept track of."""
 
 
 def connect(path: Path, *, durability: str, readonly: bool = False) -> sqlite3.Connection:
     """Open one connection with our settings; nothing is created."""
-    mode = "rw"
     try:
         connection = sqlite3.connect(
-            f"file:{_quote(path)}?mode={mode}",
+            f"file:{_quote(path)}?mode=rw",
             uri=True,
             timeout=PATIENCE,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
-            factory=_Connection,
         )
     except sqlite3.Error as error:
         raise StoreError(f"cannot open {path}: {error}") from error
@@ -110,7 +113,7 @@ def prepare_file(path: Path, *, network_ok: bool) -> None:
     if not stat.S_ISREG(mode):
         msg = f"{path} is no regular file: give the path of a database"
         raise StoreError(msg)
-    _check_readable(path)
+    _check_writable(path)
 
 
 def fail(error: BaseException, path: Path) -> NoReturn:
@@ -129,41 +132,33 @@ def check_schema(found: int, min_client: int, path: Path) -> None:
 
 
 def _make(path: Path) -> None:
+    # Exclusively: closing a descriptor of a file that this process has open already would drop
+    # SQLite's locks on it (howtocorrupt.html, 2.2).
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return  # another process or thread was quicker
     except OSError as error:
-        raise _of_os(error, path) from error
+        raise of_os(error, path) from error
 
 
-def _check_readable(path: Path) -> None:
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        raise _of_os(error, path) from error
-    # Closing any descriptor of the file would drop the POSIX locks that SQLite holds on it in this
-    # process (howtocorrupt.html, 2.2), so this one is only opened before the first connection.
-    try:
-        head = os.read(fd, len(_MAGIC))
-    finally:
-        os.close(fd)
-    if head and head != _MAGIC:
-        msg = f"{path} is no SQLite database: give another path, or move that file away"
-        raise StoreError(msg)
+def _check_writable(path: Path) -> None:
+    """Ask without opening it: the host may hold connections to it, and with them POSIX locks."""
+    if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.resolve().parent, os.W_OK)):
+        raise StoreError(_SAID[8].format(path=path))
 
 
-def _of_os(error: OSError, path: Path) -> StoreError:
+def of_os(error: OSError, path: Path) -> StoreError:
+    """Return what the system's refusal to make or open a file of the store's means."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(
-            f"{path} is read-only for this user: make it and its folder writable, or give "
-            "another store"
-        )
+        return StoreError(_SAID[8].format(path=path))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFull(error.errno, f"no room to make {path}: free some disk space")
     return StoreError(f"cannot open {path}: {error.strerror}")
 
 
 def _refuse_network(path: Path) -> None:
-    kind = file_system(path.parent)
+    kind = file_system(path.resolve().parent)
     if kind in _NETWORK:
         msg = (
             f"{path} lies on a network file system ({kind}), where SQLite's locks cannot be "
@@ -175,14 +170,14 @@ def _refuse_network(path: Path) -> None:
 def file_system(folder: Path) -> str:
     """Return the type of the file system that holds a folder; "" where the kernel does not say."""
     try:
-        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        mounts = MOUNTS.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return ""
     real = str(folder.resolve())
     best, kind = "", ""
     for line in mounts:
         _, where, what, *_ = line.split(" ")
-        point = where.replace("\\040", " ")
+        point = _OCTAL.sub(lambda code: chr(int(code[1], 8)), where)
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, what

@@ -12,11 +12,12 @@ import msgspec
 
 from ..errors import MessageError
 from ._sqlite3 import sqlite3
-from .sqlite_open import connect, fail
+from .gate import PATIENCE
+from .sqlite_open import connect, refusal
 from .store import DeadRow, Declaration, Depth, MailboxRow, Message, Params, Place, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 COLUMNS = (
@@ -37,7 +38,7 @@ _LOWER = f"""
 SELECT {COLUMNS} FROM callboard_message
 WHERE mailbox = :mailbox AND due IS NULL AND priority < :priority{{skip}}
 ORDER BY priority DESC, number LIMIT :limit"""
-_SKIP = " AND key NOT IN (SELECT value FROM json_each(:skip))"
+_SKIP = " AND (key IS NULL OR key NOT IN (SELECT value FROM json_each(:skip)))"
 _KEY = " AND key = :key"
 _DUE = f"""
 SELECT {COLUMNS} FROM callboard_message
@@ -52,21 +53,25 @@ _PRESENT = """
 SELECT number FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
 _STATE = "SELECT kind, version, body FROM callboard_state WHERE mailbox = ? AND key = ?"
 _MAILBOXES = "SELECT id, name, paused, declaration FROM callboard_mailbox ORDER BY name"
+# count and min together, which keeps min(number) on the index that holds nothing but the waiting.
 _DEPTH = """
 SELECT
-  (SELECT count(*) FROM callboard_message WHERE mailbox = :m AND due IS NULL),
   (SELECT count(*) FROM callboard_message
     WHERE mailbox = :m AND due IS NOT NULL AND due <= :now),
   (SELECT count(*) FROM callboard_message WHERE mailbox = :m AND due IS NOT NULL AND due > :now),
   (SELECT count(*) FROM callboard_dead WHERE mailbox = :m),
-  (SELECT told_at FROM callboard_message WHERE mailbox = :m AND due IS NULL
-    ORDER BY priority DESC, number LIMIT 1),
   (SELECT due FROM callboard_message WHERE mailbox = :m AND due IS NOT NULL AND due <= :now
-    ORDER BY due, number LIMIT 1)"""
+    ORDER BY due, number LIMIT 1),
+  w.count, (SELECT told_at FROM callboard_message WHERE number = w.first)
+FROM (SELECT count(*) AS count, min(number) AS first
+      FROM callboard_message WHERE mailbox = :m AND due IS NULL) w"""
 _FIND = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ?"
 _FIND_IN = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ? AND mailbox = ?"
-_FIND_NAME = f"SELECT {COLUMNS} FROM callboard_message WHERE name = ? ORDER BY number LIMIT 1"
 _FIND_NAME_IN = f"SELECT {COLUMNS} FROM callboard_message WHERE name = ? AND mailbox = ?"
+# By way of the mailboxes: the index of names begins with the mailbox.
+_FIND_NAME = f"""
+SELECT {COLUMNS} FROM callboard_message
+WHERE name = ? AND mailbox IN (SELECT id FROM callboard_mailbox) ORDER BY number LIMIT 1"""
 _DEAD = f"SELECT {_DEAD_COLUMNS} FROM callboard_dead ORDER BY number LIMIT ?"
 _DEAD_OF = f"SELECT {_DEAD_COLUMNS} FROM callboard_dead WHERE mailbox = ? ORDER BY number LIMIT ?"
 _DEAD_ONE = f"SELECT {_DEAD_COLUMNS} FROM callboard_dead WHERE number = ?"
@@ -75,8 +80,6 @@ _HEARTBEAT = "SELECT last, epoch, changes FROM callboard_counter"
 _FIRST = (-(1 << 62), -1)
 _HIGHEST = 1 << 62
 _KEEP = 4
-# Connections that a forked child must neither use nor close: closing drops the parent's locks.
-_inherited: list[Any] = []
 
 
 class SqliteReader:
@@ -95,9 +98,11 @@ class SqliteReader:
         self._idle: list[sqlite3.Connection] = []
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._closed = False
+        # Readers that are inside SQLite; nobody closes or forks before they are out.
+        self._reading = 0
+        self._quiet = threading.Condition(self._lock)
         self._guard: sqlite3.Connection | None = None
-        self._denied: str | None = None
+        self._denied: list[str] = []
         self._checked: set[str] = set()
 
     # --- paging ------------------------------------------------------------------------------
@@ -155,7 +160,7 @@ class SqliteReader:
     def depth(self, mailbox: int, now: int) -> Depth:
         """See Store."""
         row = self._rows(_DEPTH, {"m": mailbox, "now": now})[0]
-        waiting, due, later, dead, told_at, due_at = row
+        due, later, dead, due_at, waiting, told_at = row
         oldest = min((at for at in (told_at, due_at) if at is not None), default=None)
         return Depth(waiting + due, later, dead, oldest)
 
@@ -210,63 +215,93 @@ class SqliteReader:
         """Compile a user's statement on a connection whose authorizer refuses what may not be."""
         if sql in self._checked:
             return
+        self._ensure()
         with self._lock:
             if self._guard is None:
                 self._guard = self._open()
                 self._guard.set_authorizer(self._authorize)
-            self._denied = None
+            self._denied.clear()
             try:
                 self._guard.execute(f"EXPLAIN {sql}", params).fetchall()
-            except sqlite3.ProgrammingError as error:
-                raise MessageError(f"execute() takes one statement: {error}") from error
-            except sqlite3.Error as error:
-                if self._denied:
-                    raise MessageError(self._denied) from error
-                raise
+            except (sqlite3.Error, sqlite3.Warning) as error:  # 3.11 warns of a second statement
+                refused = refusal(error, self._path)
+                if refused is not None:
+                    raise refused from error
+                reason = (
+                    "; ".join(self._denied)
+                    or f"execute() takes one statement that can run: {error}"
+                )
+                raise MessageError(reason) from error
             if len(self._checked) > 1000:  # noqa: PLR2004  (statements built from values)
                 self._checked.clear()
             self._checked.add(sql)
 
     def close(self) -> None:
-        """Close every connection."""
-        with self._lock:
-            self._closed = True
-            connections, self._all, self._idle, self._guard = self._all, [], [], None
-        for connection in connections:
+        """Close every connection, when those who are reading have ended."""
+        with self._quiet:
+            self._quiet.wait_for(lambda: self._reading == 0, PATIENCE)
+            # One that is still being read is closed by its reader, who finds it gone from the list.
+            unused = [*self._idle, *([self._guard] if self._guard else [])]
+            self._all, self._idle, self._guard = [], [], None
+        for connection in unused:
             connection.close()
 
-    def forked(self) -> None:
-        """Leave the parent's connections alone."""
-        for connection in self._all:
-            inherit(connection)
-        self._lock = threading.Lock()
-        self._all, self._idle, self._guard = [], [], None
-
     # --- inside ------------------------------------------------------------------------------
+
+    def _hold_readers(self) -> bool:
+        """Take the lock with nobody reading; False when one did not end within our patience."""
+        self._lock.acquire()
+        if self._quiet.wait_for(lambda: self._reading == 0, PATIENCE):
+            return True
+        self._lock.release()
+        return False
+
+    def _forget_readers(self) -> None:
+        """Start with fresh locks and no connections, in a forked child."""
+        self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)
+        self._reading = 0
+        self._all, self._idle, self._guard = [], [], None
 
     def _messages(self, sql: str, params: Params) -> list[Message]:
         return [Message(*row) for row in self._rows(sql, params)]
 
     def _rows(self, sql: str, params: Params) -> list[Any]:
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = self._open()
+        connection = self._take()
         try:
             return connection.execute(sql, params).fetchall()
-        except sqlite3.OperationalError as error:
-            if (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == 1:
+        except sqlite3.Error as error:
+            refused = refusal(error, self._path)
+            if refused is None:
                 raise  # the statement's own fault: no such table, a syntax error
-            fail(error, self._path)
+            raise refused from error
         finally:
-            with self._lock:
-                keep = len(self._idle) < _KEEP and connection in self._all
-                if keep:
-                    self._idle.append(connection)
-                elif connection in self._all:
+            self._give_back(connection)
+
+    def _ensure(self) -> None:
+        """Make sure that there is a file to read."""
+
+    def _take(self) -> sqlite3.Connection:
+        self._ensure()
+        with self._lock:
+            connection = self._idle.pop() if self._idle else self._open()
+            self._reading += 1
+            return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:  # the user's query was a BEGIN: later ones would see the past
+            connection.rollback()
+        with self._quiet:
+            self._reading -= 1
+            here = connection in self._all
+            if here and len(self._idle) < _KEEP:
+                self._idle.append(connection)
+            else:
+                if here:
                     self._all.remove(connection)
-            if not keep:
                 connection.close()
+            if not self._reading:
+                self._quiet.notify_all()
 
     def _open(self) -> sqlite3.Connection:
         connection = connect(self._path, durability=self._durability, readonly=True)
@@ -277,25 +312,22 @@ class SqliteReader:
         self, action: int, first: str | None, second: str | None, _db: str | None, _t: str | None
     ) -> int:
         if action in _FORBIDDEN:
-            self._denied = (
+            self._denied.append(
                 f"{_FORBIDDEN[action]} may not be used in execute(): the turn is one transaction "
                 "already, and ends it itself"
             )
             return sqlite3.SQLITE_DENY
-        name = first or ""
-        if action in _CHANGES and name.startswith("callboard_"):
-            self._denied = (
-                f"execute() may not write to {name}: use tell, cancel and state for what is "
-                "callboard's own"
-            )
-            return sqlite3.SQLITE_DENY
+        if action in _CHANGES:
+            # ALTER TABLE gives (database, table), an index or a trigger (its name, table).
+            names = (first or "", second or "") if action in _SECOND else (first or "",)
+            ours = next((name for name in names if name.lower().startswith("callboard_")), None)
+            if ours is not None:
+                self._denied.append(
+                    f"execute() may not write to {ours}: use tell, cancel and state for what is "
+                    "callboard's own"
+                )
+                return sqlite3.SQLITE_DENY
         return sqlite3.SQLITE_OK
-
-
-def inherit(connection: Any) -> None:
-    """Keep a parent's connection alive and unused in a forked child."""
-    if connection is not None:
-        _inherited.append(connection)
 
 
 def mailbox_row(row: Sequence[Any]) -> MailboxRow:
@@ -325,8 +357,11 @@ _FORBIDDEN = {
     sqlite3.SQLITE_DETACH: "DETACH",
     sqlite3.SQLITE_PRAGMA: "PRAGMA",
 }
-_CHANGES = {
+_SECOND = {
+    sqlite3.SQLITE_ALTER_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_DROP_INDEX,
+    sqlite3.SQLITE_CREATE_TRIGGER, sqlite3.SQLITE_DROP_TRIGGER, sqlite3.SQLITE_CREATE_TEMP_TRIGGER,
+}  # fmt: skip
+_CHANGES = _SECOND | {
     sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE,
-    sqlite3.SQLITE_DROP_TABLE, sqlite3.SQLITE_ALTER_TABLE, sqlite3.SQLITE_CREATE_TABLE,
-    sqlite3.SQLITE_DROP_INDEX, sqlite3.SQLITE_DROP_TRIGGER,
+    sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_DROP_TABLE,
 }  # fmt: skip

@@ -1,28 +1,23 @@
 """Commit a group of units in one SQLite transaction.
 
-The quick way writes the whole group with a handful of statements. Its parts keep their order where
-order can matter: consecutive plain units (an acknowledgement, a state, messages without a name) are
-written together, acknowledgements first; a unit with names, cancels or statements of the user's is
-written by itself, the latter in a savepoint of its own.
+The quick way writes the whole group with a handful of statements (``sqlite_unit.py``), in order
+where order can matter.
 
-When the quick way does not come out (an acknowledgement finds no row, a statement of the user's
-ended the transaction, COMMIT refuses), nothing of the group stays, and every unit is written alone,
-in order: in one transaction with a savepoint each, and if that fails too, in a transaction each.
+When it does not come out (an acknowledgement finds no row, a statement of the user's ended the
+transaction, COMMIT refuses), nothing of the group stays, and every unit is written by itself, in
+order: in one transaction with a savepoint each, and if that fails too, in a transaction each.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from ..errors import AlreadyTold, StoreError, StoreOwned
+from ..errors import StoreError, StoreOwned
 from ._sqlite3 import sqlite3
-from .shapes import chunks, flat, numbered, values
 from .sqlite_open import refusal
 from .sqlite_read import COLUMNS
-from .store import Cancel, Dead, Execute, Lineage, Message, Outcome, Retry, Tell, Unit, Written
+from .sqlite_unit import Apart, UnitWriter, fault, forget, has_statements, wanted
+from .store import Lineage, Message, Outcome, Unit, Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,45 +28,8 @@ _CLIENT = "UPDATE callboard_counter SET last = last + ? RETURNING last"
 _LOOK = "SELECT last, epoch FROM callboard_counter"
 _FOREIGN = f"""
 SELECT {COLUMNS} FROM callboard_message WHERE number > ? AND number <= ? ORDER BY number LIMIT ?"""
-_FLOOD = 2000
-
-_FIELDS = (
-    "number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, "
-    "retain, priority, expires_at"
-)
-_WIDTH = 15
-_INSERT = f"INSERT INTO callboard_message ({_FIELDS}) VALUES "
-_INSERT_ONE = _INSERT + values(1, _WIDTH)
-# Rows that differ in key and body alone, as those of one tell_many do: the rest is bound once.
-_ALIKE = f"""
-WITH row (i, body{{key}}) AS (VALUES {{rows}})
-INSERT INTO callboard_message ({_FIELDS})
-SELECT ? + i, ?, ?, ?, {{column}}, body, ?, NULL, ?, ?, ?, ?, ?, ?, ? FROM row"""
-_DELETE_ONE = "DELETE FROM callboard_message WHERE number = ?"
-_DELETE_RANGE = "DELETE FROM callboard_message WHERE number BETWEEN ? AND ?"
-_DELETE_SET = """
-DELETE FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
-_DELETE_NAMED = "DELETE FROM callboard_message WHERE mailbox = ? AND name = ? RETURNING number"
-_DELETE_IN = "DELETE FROM callboard_message WHERE mailbox = ? AND number = ? RETURNING number"
-_NAMESAKE = "SELECT number FROM callboard_message WHERE mailbox = ? AND name = ?"
-_STATE = "INSERT INTO callboard_state (mailbox, key, kind, version, body) VALUES {rows}"
-_STATE_SET = """
-ON CONFLICT (mailbox, key) DO UPDATE
-SET kind = excluded.kind, version = excluded.version, body = excluded.body"""
-_RETRY = """
-UPDATE callboard_message SET attempt = ?, due = ifnull(?, due), retry_at = ?, error = ?
-WHERE number = ?"""
-_BURY = """
-INSERT INTO callboard_dead
-  (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
-   priority, deliveries, error, traceback, attempts, failed_at)
-SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers,
-   retain, priority, deliveries, ?, ?, ?, ?
-FROM callboard_message WHERE number = ?"""
-
-
-class _Apart(Exception):  # noqa: N818  (a signal inside this module)
-    """The group cannot be written together."""
+#: More foreign messages than this are paged in instead of handed over.
+FLOOD = 2000
 
 
 class SqliteWriter:
@@ -86,33 +44,23 @@ class SqliteWriter:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         """Take over the connection."""
         self._connection = connection
-        self._run = connection.execute
         self._path = path
+        self._run = connection.execute
+        self._units = UnitWriter(connection, connection.execute, path)
+        # What the COMMIT that is being tried will have shown: read when it is interrupted.
+        self._ready: Written | None = None
 
     def write(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
         """See Store.write."""
-        try:
-            return self._together(units, epoch, seen)
-        except StoreError:
-            self.roll_back()
-            raise
-        except Exception as error:  # the group is written apart, which says whose fault it is
-            self.roll_back()
-            refused = refusal(error, self._path)
-            if refused is not None:
-                raise refused from error
-        try:
-            return self._apart(units, epoch, seen)
-        except StoreError:
-            self.roll_back()
-            _forget(units)
-            raise
-        except Exception as error:
-            self.roll_back()
-            _forget(units)
-            refused = refusal(error, self._path)
-            if refused is not None:
-                raise refused from error
+        for way in (self._together, self._apart):
+            try:
+                return way(units, epoch, seen)
+            except Exception as error:  # noqa: BLE001  (what is nobody's fault yet is tried apart)
+                self._undo(units)
+                self._refuse(error)
+            except BaseException as error:
+                self._interrupt(units, error)
+                raise
         return self._alone(units, epoch, seen)
 
     def look(self, epoch: int | None, seen: int) -> Written:
@@ -122,37 +70,11 @@ class SqliteWriter:
         foreign, flood = self._foreign(seen, last)
         return Written(last, foreign, flood)
 
-    def write_inside(self, unit: Unit) -> None:
-        """Write a unit inside the transaction that the caller has open, or is in autocommit."""
-        opened = not self._connection.in_transaction
-        try:
-            if opened and self._connection.isolation_level is not None:
-                # The driver's implicit transactions: begin as it would, so that the caller's own
-                # commit() ends it.
-                self._run("BEGIN IMMEDIATE")
-            _, before = self._take_numbers(_wanted([unit]), None)
-            self._one(unit, before, guarded=True)
-        except _Apart as error:
-            msg = "the statement ended your transaction; nothing was told"
-            raise StoreError(msg) from error
-        except sqlite3.Error as error:
-            refused = refusal(error, self._path)
-            if refused is None:
-                raise
-            raise refused from error
-        if unit.outcome is Outcome.FAILED and unit.error is not None:
-            raise unit.error
-
-    def roll_back(self) -> None:
-        """Leave no transaction open."""
-        if self._connection.in_transaction:
-            self._run("ROLLBACK")
-
-    # --- the whole group in one go -----------------------------------------------------------
+    # --- three ways --------------------------------------------------------------------------
 
     def _together(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
-        self._run("BEGIN IMMEDIATE")
-        last, before = self._take_numbers(_wanted(units), epoch)
+        """Write the whole group in one go."""
+        last, before = self._begin(units, epoch)
         number = before
         plain: list[Unit] = []
         for unit in units:
@@ -160,224 +82,90 @@ class SqliteWriter:
                 plain.append(unit)
                 continue
             if plain:
-                number = self._plain(plain, number)
+                number = self._units.plain(plain, number)
                 plain = []
-            number = self._one(unit, number, guarded=_has_statements(unit))
+            number = self._units.one(unit, number, guarded=has_statements(unit))
         if plain:
-            self._plain(plain, number)
-        foreign, flood = ([], None) if seen is None else self._foreign(seen, before)
-        self._commit()
-        return Written(last, foreign, flood)
+            self._units.plain(plain, number)
+        return self._commit(last, before, seen)
 
-    def _plain(self, units: list[Unit], number: int) -> int:
-        """Write consecutive plain units: acknowledgements, states, messages."""
-        acks = [unit.ack.number for unit in units if unit.ack is not None]
-        if acks:
-            self._acknowledge(acks)
-        states = {(s.mailbox, s.key): s for unit in units if (s := unit.state) is not None}
-        if states:
-            self._store_states(
-                [(s.mailbox, s.key, s.kind, s.version, s.body) for s in states.values()]
-            )
-        tells: list[Message] = []
-        for unit in units:
-            unit.outcome = Outcome.COMMITTED
-            if unit.tells:
-                unit.results = list(range(number + 1, number + 1 + len(unit.tells)))
-                number += len(unit.tells)
-                tells.extend(unit.tells)
-        if tells:
-            self._insert(tells, number - len(tells) + 1)
-        return number
-
-    def _acknowledge(self, numbers: list[int]) -> None:
-        count = len(numbers)
-        if count == 1:
-            gone = self._run(_DELETE_ONE, numbers).rowcount
-        elif max(numbers) - min(numbers) == count - 1 and len(set(numbers)) == count:
-            gone = self._run(_DELETE_RANGE, (min(numbers), max(numbers))).rowcount
-        else:
-            gone = self._run(_DELETE_SET, (msgspec.json.encode(numbers).decode(),)).rowcount
-        if gone != count:
-            raise _Apart
-
-    def _store_states(self, rows: list[tuple[int, str, str, int, bytes]]) -> None:
-        for start, length in chunks(len(rows)):
-            self._run(
-                _STATE.format(rows=values(length, 5)) + _STATE_SET,
-                flat(rows[start : start + length]),
-            )
-
-    def _insert(self, tells: list[Message], number: int) -> None:
-        for offset, message in enumerate(tells):
-            message.number = number + offset
-        if len(tells) == 1:
-            self._run(_INSERT_ONE, _row(tells[0]))
-            return
-        first = _alike(tells[0])
-        if tells[0].name is None and all(_alike(m) == first and m.name is None for m in tells):
-            self._insert_alike(tells, first)
-            return
-        for start, length in chunks(len(tells)):
-            rows = [_row(message) for message in tells[start : start + length]]
-            self._run(_INSERT + values(length, _WIDTH), flat(rows))
-
-    def _insert_alike(self, tells: list[Message], shared: tuple[Any, ...]) -> None:
-        keyed = any(message.key is not None for message in tells)
-        for start, length in chunks(len(tells)):
-            part = tells[start : start + length]
-            params: list[Any]
-            if keyed:
-                params = flat([(message.body, message.key) for message in part])
-            else:
-                params = [message.body for message in part]
-            self._run(_alike_sql(length, keyed=keyed), [*params, part[0].number, *shared])
-
-    # --- one unit ----------------------------------------------------------------------------
-
-    def _apart(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
+    def _apart(
+        self,
+        units: Sequence[Unit],
+        epoch: int | None,
+        seen: int | None,
+        broken: set[Lineage] | None = None,
+    ) -> Written:
         """Write each unit in a savepoint of its own, all in one transaction."""
-        self._run("BEGIN IMMEDIATE")
-        last, before = self._take_numbers(_wanted(units), epoch)
+        last, before = self._begin(units, epoch)
         number = before
-        broken: set[Lineage] = set()
+        broken = set() if broken is None else broken
         for unit in units:
-            number = self._one(unit, number, guarded=True, broken=broken)
-        foreign, flood = ([], None) if seen is None else self._foreign(seen, before)
-        self._commit()
-        return Written(last, foreign, flood)
+            number = self._units.one(unit, number, guarded=True, broken=broken)
+        return self._commit(last, before, seen)
 
     def _alone(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
         """Write each unit in a transaction of its own: COMMIT itself says whose fault it is."""
-        foreign: list[Message] = []
-        flood: int | None = None
+        total = Written(seen or 0, [])
         broken: set[Lineage] = set()
-        last = 0
-        for unit in units:
+        for index, unit in enumerate(units):
             try:
-                self._run("BEGIN IMMEDIATE")
-                last, before = self._take_numbers(_wanted([unit]), epoch)
-                self._one(unit, before, guarded=True, broken=broken)
-                more, flooded = ([], None) if seen is None else self._foreign(seen, before)
-                self._commit()
-            except Exception as error:  # the unit's own fault: it fails, the others go on
-                self.roll_back()
-                _forget([unit])
-                refused = error if isinstance(error, StoreError) else refusal(error, self._path)
-                if refused is not None:
-                    # What stands before it is on disk: the committer settles that part.
-                    refused.written = Written(last, foreign, flood) if last else None
-                    raise refused from error
-                unit.outcome, unit.error = Outcome.FAILED, error
+                part = self._apart([unit], epoch, None if seen is None else total.last, broken)
+            except Exception as error:  # noqa: BLE001  (its own fault: it fails, the others go on)
+                self._undo([unit])
+                # What stands before it is on disk: the committer settles that part.
+                self._refuse(error, total if index else None)
+                unit.outcome, unit.error = Outcome.FAILED, fault(error)
                 if unit.lineage is not None:
                     broken.add(unit.lineage)
-            else:
-                foreign += more
-                flood = flood or flooded
-                seen = None if seen is None else last
-        return Written(last, foreign, flood)
-
-    def _one(
-        self, unit: Unit, number: int, *, guarded: bool, broken: set[Lineage] | None = None
-    ) -> int:
-        """Write one unit in its order; returns the last number that it used."""
-        if broken and unit.lineage in broken:
-            unit.outcome = Outcome.AGAIN
-            return number
-        wanted = _wanted([unit])
-        if guarded:
-            self._run("SAVEPOINT callboard_turn")
-        try:
-            unit.outcome = self._steps(unit, number)
-        except Exception as error:
-            _forget([unit])
-            if not guarded or refusal(error, self._path) is not None:
+            except BaseException as error:
+                if (landed := self._interrupt([unit], error)) is not None:
+                    _add(total, landed)
+                error.__dict__["written"] = total
                 raise
-            if not self._connection.in_transaction:
-                raise _Apart from error
-            self._run("ROLLBACK TO callboard_turn")
-            unit.outcome, unit.error = Outcome.FAILED, error
-        if guarded:
-            if not self._connection.in_transaction:
-                raise _Apart
-            self._run("RELEASE callboard_turn")
-        if unit.outcome is not Outcome.COMMITTED and unit.lineage is not None:
-            if broken is None:
-                raise _Apart
-            broken.add(unit.lineage)
-        return number + wanted
+            else:
+                _add(total, part)
+        return total
 
-    def _steps(self, unit: Unit, number: int) -> Outcome:
-        if unit.ack is not None and not self._settle_own(unit.ack.number, unit.fate):
-            return Outcome.VOID
-        if unit.state is not None:
-            s = unit.state
-            self._store_states([(s.mailbox, s.key, s.kind, s.version, s.body)])
-        results: list[Any] = []
-        for op in unit.tells or unit.ops or ():
-            match op:
-                case Message():
-                    number += 1
-                    self._insert([op], number)
-                    results.append(number)
-                case Tell():
-                    number += 1
-                    results.append(self._tell_named(unit, op, number))
-                case Cancel():
-                    results.append(self._cancel(unit, op))
-                case Execute():
-                    results.append(self._execute(op))
-        unit.results = results
-        return Outcome.COMMITTED
+    # --- the transaction ---------------------------------------------------------------------
 
-    def _settle_own(self, number: int, fate: Retry | Dead | None) -> bool:
-        """Remove the turn's own message, or do instead what its fate says; False: it is gone."""
-        match fate:
-            case None:
-                return self._run(_DELETE_ONE, (number,)).rowcount == 1
-            case Retry(attempt, due, retry_at, error):
-                changed = self._run(_RETRY, (attempt, due, retry_at, error, number))
-                return changed.rowcount == 1
-            case Dead(error, traceback, attempts, failed_at):
-                self._run(_BURY, (error, traceback, attempts, failed_at, number))
-                return self._run(_DELETE_ONE, (number,)).rowcount == 1
+    def _begin(self, units: Sequence[Unit], epoch: int | None) -> tuple[int, int]:
+        """Begin; returns (last number after, last number before)."""
+        self._ready = None
+        self._run("BEGIN IMMEDIATE")
+        return self._take_numbers(wanted(units), epoch)
 
-    def _tell_named(self, unit: Unit, op: Tell, number: int) -> int:
-        message = op.message
-        here = self._run(_NAMESAKE, (message.mailbox, message.name)).fetchone()
-        if here is not None:
-            if op.if_exists == "keep":
-                unit.kept.append(message)
-                message.number = 0
-                return 0
-            if op.if_exists == "raise":
-                msg = (
-                    f"id {message.name!r} is waiting already as message {here[0]}: cancel it, or "
-                    'tell with if_exists="replace" or "keep"'
-                )
-                raise AlreadyTold(msg)
-            self._run(_DELETE_ONE, here)
-            unit.removed.append(here[0])
-        self._insert([message], number)
-        return number
+    def _commit(self, last: int, before: int, seen: int | None) -> Written:
+        foreign, flood = ([], None) if seen is None else self._foreign(seen, before)
+        if not self._connection.in_transaction:
+            raise Apart
+        self._ready = Written(last, foreign, flood)
+        self._run("COMMIT")
+        return self._ready
 
-    def _cancel(self, unit: Unit, op: Cancel) -> bool:
-        statement = _DELETE_NAMED if isinstance(op.target, str) else _DELETE_IN
-        rows = self._run(statement, (op.mailbox, op.target)).fetchall()
-        unit.removed += [row[0] for row in rows]
-        return bool(rows)
+    def _undo(self, units: Sequence[Unit]) -> None:
+        """Leave no transaction open, and nothing on the units of what was tried."""
+        if self._connection.in_transaction:
+            self._run("ROLLBACK")
+        forget(units)
 
-    def _execute(self, op: Execute) -> int:
-        cursor = self._run(op.sql, op.params)
-        if cursor.description is not None:
-            cursor.fetchall()
-        count = cursor.rowcount
-        if op.expect is not None and count != op.expect:
-            msg = f"expected {op.expect} rows to change, {count} did: {op.sql!r}"
-            raise ValueError(msg)
-        return count
+    def _refuse(self, error: Exception, written: Written | None = None) -> None:
+        """Raise what the store as a whole refused; return where a unit is to blame."""
+        refused = error if isinstance(error, StoreError) else refusal(error, self._path)
+        if refused is None:
+            return
+        refused.written = written
+        if refused is error:
+            raise refused
+        raise refused from error
 
-    # --- the counter -------------------------------------------------------------------------
+    def _interrupt(self, units: Sequence[Unit], error: BaseException) -> Written | None:
+        """Undo what Ctrl-C interrupted, unless its COMMIT had come through already."""
+        if self._ready is None or self._connection.in_transaction:
+            self._undo(units)
+            return None
+        error.__dict__["written"] = self._ready
+        return self._ready
 
     def _take_numbers(self, count: int, epoch: int | None) -> tuple[int, int]:
         """Return (last number after, last number before); the fence is checked on the way."""
@@ -403,62 +191,70 @@ class SqliteWriter:
     def _foreign(self, seen: int, before: int) -> tuple[list[Message], int | None]:
         if before <= seen:
             return [], None
-        rows = self._run(_FOREIGN, (seen, before, _FLOOD + 1)).fetchall()
-        if len(rows) > _FLOOD:
+        rows = self._run(_FOREIGN, (seen, before, FLOOD + 1)).fetchall()
+        if len(rows) > FLOOD:
             return [], seen
         return [Message(*row) for row in rows], None
 
-    def _commit(self) -> None:
-        if not self._connection.in_transaction:
-            raise _Apart
-        self._run("COMMIT")
+
+class InsideWriter:
+    """Writes a unit through the caller's own connection, inside the caller's transaction.
+
+    Args:
+        connection: the caller's; whatever its row factory.
+        path: for messages.
+
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Begin nothing yet."""
+        self._connection = connection
+        self._path = path
+        self._units = UnitWriter(connection, self._run, path)
+
+    def write(self, unit: Unit) -> None:
+        """Write it inside the open transaction; where none is open, begin as the driver would.
+
+        A connection in autocommit has no transaction that could be joined: it gets one of its own,
+        committed when this returns.
+        """
+        ours = not self._connection.in_transaction
+        try:
+            if ours:
+                self._run("BEGIN IMMEDIATE")
+            count = wanted([unit])
+            last = self._run(_CLIENT, (count,)).fetchall()[0][0] if count else 0
+            self._units.one(unit, last - count, guarded=True)
+            if unit.error is not None:
+                raise unit.error
+            if ours and _autocommits(self._connection):
+                self._run("COMMIT")
+        except BaseException as error:
+            if ours and self._connection.in_transaction:
+                self._run("ROLLBACK")
+            self._blame(error)
+            raise
+
+    def _blame(self, error: BaseException) -> None:
+        if isinstance(error, Apart):
+            raise StoreError("the statement ended your transaction; nothing was told") from error
+        refused = refusal(error, self._path)
+        if refused is not None:
+            raise refused from error
+
+    def _run(self, sql: str, params: Any = ()) -> sqlite3.Cursor:
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        return cursor.execute(sql, params)
 
 
-def _wanted(units: Sequence[Unit]) -> int:
-    """Count the numbers that the units may need."""
-    count = 0
-    for unit in units:
-        if unit.tells:
-            count += len(unit.tells)
-        elif unit.ops:
-            count += sum(isinstance(op, (Message, Tell)) for op in unit.ops)
-    return count
+def _autocommits(connection: sqlite3.Connection) -> bool:
+    """Say whether nobody but us would end a transaction on it (3.12 has ``autocommit`` too)."""
+    return connection.isolation_level is None or getattr(connection, "autocommit", None) is True
 
 
-def _has_statements(unit: Unit) -> bool:
-    """Say whether a failure of the unit is its own: then it needs a savepoint."""
-    return unit.ops is not None and any(
-        isinstance(op, Execute) or (isinstance(op, Tell) and op.if_exists == "raise")
-        for op in unit.ops
-    )
-
-
-def _forget(units: Sequence[Unit]) -> None:
-    """Undo what a rolled-back try noted on its units."""
-    for unit in units:
-        unit.outcome, unit.error = None, None
-        unit.results, unit.removed, unit.kept = [], [], []
-
-
-@cache
-def _alike_sql(length: int, *, keyed: bool) -> str:
-    return _ALIKE.format(
-        key=", key" if keyed else "",
-        column="key" if keyed else "NULL",
-        rows=numbered(length, 2 if keyed else 1),
-    )
-
-
-def _alike(m: Message) -> tuple[Any, ...]:
-    """What rows of one quick insert must share."""
-    return (
-        m.mailbox, m.kind, m.version, m.due, m.told_at, m.cause, m.sender, m.headers, m.retain,
-        m.priority, m.expires_at,
-    )  # fmt: skip
-
-
-def _row(m: Message) -> tuple[Any, ...]:
-    return (
-        m.number, m.mailbox, m.kind, m.version, m.key, m.body, m.due, m.name, m.told_at, m.cause,
-        m.sender, m.headers, m.retain, m.priority, m.expires_at,
-    )  # fmt: skip
+def _add(total: Written, part: Written) -> None:
+    total.last = part.last
+    total.foreign += part.foreign
+    if total.flood is None:
+        total.flood = part.flood

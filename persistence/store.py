@@ -25,7 +25,7 @@ MIN_CLIENT = 1
 
 IfExists: TypeAlias = Literal["replace", "keep", "raise"]
 Params: TypeAlias = "Sequence[Any] | dict[str, Any]"
-#: A message's place in an order: (-priority, number) among the waiting, (due, number) among the due.
+#: A message's place: (-priority, number) among the waiting, (due, number) among the due.
 Place: TypeAlias = tuple[int, int]
 
 
@@ -193,7 +193,7 @@ class Unit:
                  "removed", "results", "settle", "size", "staged", "state", "tells",
                  "waiter")  # fmt: skip
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         *,
         ack: Message | None = None,

@@ -1,0 +1,314 @@
+"""Write single units, and runs of plain ones, inside a transaction that somebody else has begun.
+
+Consecutive plain units (an acknowledgement, a state, messages without a name) are written together,
+acknowledgements first, with a constant number of statements. A unit with names, cancels or
+statements of the user's is written by itself, in its order.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..errors import AlreadyTold, MessageError
+from .shapes import chunks, flat, numbered, values
+from .sqlite_open import refusal
+from .store import Cancel, Dead, Execute, Lineage, Message, Outcome, Retry, Tell, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from ._sqlite3 import sqlite3
+
+_FIELDS = (
+    "number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, "
+    "retain, priority, expires_at"
+)
+_WIDTH = 15
+_INSERT = f"INSERT INTO callboard_message ({_FIELDS}) VALUES "
+_INSERT_ONE = _INSERT + values(1, _WIDTH)
+# Rows that differ in key and body alone, as those of one tell_many do: the rest is bound once.
+_ALIKE = f"""
+WITH row (i, body{{key}}) AS (VALUES {{rows}})
+INSERT INTO callboard_message ({_FIELDS})
+SELECT ? + i, ?, ?, ?, {{column}}, body, ?, NULL, ?, ?, ?, ?, ?, ?, ? FROM row"""
+_DELETE_ONE = "DELETE FROM callboard_message WHERE number = ?"
+_DELETE_RANGE = "DELETE FROM callboard_message WHERE number BETWEEN ? AND ?"
+_DELETE_SET = """
+DELETE FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
+_DELETE_NAMED = "DELETE FROM callboard_message WHERE mailbox = ? AND name = ? RETURNING number"
+_DELETE_IN = "DELETE FROM callboard_message WHERE mailbox = ? AND number = ? RETURNING number"
+_NAMESAKE = "SELECT number FROM callboard_message WHERE mailbox = ? AND name = ?"
+_STATE = "INSERT INTO callboard_state (mailbox, key, kind, version, body) VALUES {rows}"
+_STATE_SET = """
+ON CONFLICT (mailbox, key) DO UPDATE
+SET kind = excluded.kind, version = excluded.version, body = excluded.body"""
+_RETRY = """
+UPDATE callboard_message SET attempt = ?, due = ifnull(?, due), retry_at = ?, error = ?
+WHERE number = ?"""
+_BURY = """
+INSERT INTO callboard_dead
+  (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
+   priority, deliveries, error, traceback, attempts, failed_at)
+SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers,
+   retain, priority, deliveries, ?, ?, ?, ?
+FROM callboard_message WHERE number = ?"""
+
+
+class Apart(Exception):
+    """The group cannot be written together; inside the store only."""
+
+
+class UnitWriter:
+    """Writes units through one connection, inside the transaction that is open on it.
+
+    Args:
+        connection: whose transaction it is.
+        run: executes one statement on it.
+        path: for messages.
+
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, run: Callable[..., sqlite3.Cursor], path: Path
+    ) -> None:
+        """Write nothing yet."""
+        self._connection = connection
+        self._run = run
+        self._path = path
+
+    # --- consecutive plain units -------------------------------------------------------------
+
+    def plain(self, units: list[Unit], number: int) -> int:
+        """Write consecutive plain units: acknowledgements, states, messages."""
+        acks = [unit.ack.number for unit in units if unit.ack is not None]
+        if acks:
+            self._acknowledge(acks)
+        states = {(s.mailbox, s.key): s for unit in units if (s := unit.state) is not None}
+        if states:
+            self._store_states(
+                [(s.mailbox, s.key, s.kind, s.version, s.body) for s in states.values()]
+            )
+        tells: list[Message] = []
+        for unit in units:
+            unit.outcome = Outcome.COMMITTED
+            if unit.tells:
+                unit.results = list(range(number + 1, number + 1 + len(unit.tells)))
+                number += len(unit.tells)
+                tells.extend(unit.tells)
+        if tells:
+            self._insert(tells, number - len(tells) + 1)
+        return number
+
+    def _acknowledge(self, numbers: list[int]) -> None:
+        count = len(numbers)
+        if count == 1:
+            gone = self._run(_DELETE_ONE, numbers).rowcount
+        elif max(numbers) - min(numbers) == count - 1 and len(set(numbers)) == count:
+            gone = self._run(_DELETE_RANGE, (min(numbers), max(numbers))).rowcount
+        else:
+            gone = self._run(_DELETE_SET, (msgspec.json.encode(numbers).decode(),)).rowcount
+        if gone != count:
+            raise Apart
+
+    def _store_states(self, rows: list[tuple[int, str, str, int, bytes]]) -> None:
+        for start, length in chunks(len(rows)):
+            self._run(
+                _STATE.format(rows=values(length, 5)) + _STATE_SET,
+                flat(rows[start : start + length]),
+            )
+
+    def _insert(self, tells: list[Message], number: int) -> None:
+        for offset, message in enumerate(tells):
+            message.number = number + offset
+        if len(tells) == 1:
+            self._run(_INSERT_ONE, _row(tells[0]))
+            return
+        first = _alike(tells[0])
+        if tells[0].name is None and all(_alike(m) == first and m.name is None for m in tells):
+            self._insert_alike(tells, first)
+            return
+        for start, length in chunks(len(tells)):
+            rows = [_row(message) for message in tells[start : start + length]]
+            self._run(_INSERT + values(length, _WIDTH), flat(rows))
+
+    def _insert_alike(self, tells: list[Message], shared: tuple[Any, ...]) -> None:
+        keyed = any(message.key is not None for message in tells)
+        for start, length in chunks(len(tells)):
+            part = tells[start : start + length]
+            params: list[Any]
+            if keyed:
+                params = flat([(message.body, message.key) for message in part])
+            else:
+                params = [message.body for message in part]
+            self._run(_alike_sql(length, keyed=keyed), [*params, part[0].number, *shared])
+
+    # --- one unit ----------------------------------------------------------------------------
+
+    def one(
+        self, unit: Unit, number: int, *, guarded: bool, broken: set[Lineage] | None = None
+    ) -> int:
+        """Write one unit in its order; returns the last number that it used."""
+        if broken and unit.lineage in broken:
+            unit.outcome = Outcome.AGAIN
+            return number
+        end = number + wanted([unit])
+        if guarded:
+            self._run("SAVEPOINT callboard_turn")
+        try:
+            unit.outcome = self._steps(unit, number)
+        except Exception as error:
+            forget([unit])
+            if not guarded or refusal(error, self._path) is not None:
+                raise
+            if not self._connection.in_transaction:
+                raise Apart from error
+            self._run("ROLLBACK TO callboard_turn")
+            unit.outcome, unit.error = Outcome.FAILED, error
+        if guarded:
+            if not self._connection.in_transaction:
+                raise Apart
+            self._run("RELEASE callboard_turn")
+        if unit.outcome is not Outcome.COMMITTED and unit.lineage is not None:
+            if broken is None:
+                raise Apart
+            broken.add(unit.lineage)
+        return end
+
+    def _steps(self, unit: Unit, number: int) -> Outcome:
+        if unit.ack is not None and not self._settle_own(unit.ack.number, unit.fate):
+            return Outcome.VOID
+        if unit.state is not None:
+            s = unit.state
+            self._store_states([(s.mailbox, s.key, s.kind, s.version, s.body)])
+        results: list[Any] = []
+        for op in unit.tells or unit.ops or ():
+            match op:
+                case Message():
+                    number += 1
+                    self._insert([op], number)
+                    results.append(number)
+                case Tell():
+                    number += 1
+                    results.append(self._tell_named(unit, op, number))
+                case Cancel():
+                    results.append(self._cancel(unit, op))
+                case Execute():
+                    results.append(self._execute(op))
+        unit.results = results
+        return Outcome.COMMITTED
+
+    def _settle_own(self, number: int, fate: Retry | Dead | None) -> bool:
+        """Remove the turn's own message, or do instead what its fate says; False: it is gone."""
+        match fate:
+            case None:
+                return self._run(_DELETE_ONE, (number,)).rowcount == 1
+            case Retry(attempt, due, retry_at, error):
+                changed = self._run(_RETRY, (attempt, due, retry_at, error, number))
+                return changed.rowcount == 1
+            case Dead(error, traceback, attempts, failed_at):
+                self._run(_BURY, (error, traceback, attempts, failed_at, number))
+                return self._run(_DELETE_ONE, (number,)).rowcount == 1
+
+    def _tell_named(self, unit: Unit, op: Tell, number: int) -> int:
+        message = op.message
+        here = self._run(_NAMESAKE, (message.mailbox, message.name)).fetchone()
+        if here is not None:
+            if op.if_exists == "keep":
+                unit.kept.append(message)
+                message.number = 0
+                return 0
+            if op.if_exists == "raise":
+                msg = (
+                    f"id {message.name!r} is waiting already as message {here[0]}: cancel it, or "
+                    'tell with if_exists="replace" or "keep"'
+                )
+                raise AlreadyTold(msg)
+            self._run(_DELETE_ONE, here)
+            unit.removed.append(here[0])
+        self._insert([message], number)
+        return number
+
+    def _cancel(self, unit: Unit, op: Cancel) -> bool:
+        statement = _DELETE_NAMED if isinstance(op.target, str) else _DELETE_IN
+        rows = self._run(statement, (op.mailbox, op.target)).fetchall()
+        unit.removed += [row[0] for row in rows]
+        return bool(rows)
+
+    def _execute(self, op: Execute) -> int:
+        before = self._connection.total_changes
+        cursor = self._run(op.sql, op.params)
+        if cursor.description is not None:
+            cursor.fetchall()
+        count = cursor.rowcount
+        if count < 0:  # the driver counts only what begins with INSERT, UPDATE, DELETE, REPLACE
+            changed = self._connection.total_changes != before
+            count = self._run("SELECT changes()").fetchone()[0] if changed else 0
+        if op.expect is not None and count != op.expect:
+            msg = f"expected {op.expect} rows to change, {count} did: {op.sql!r}"
+            raise ValueError(msg)
+        return count
+
+
+def wanted(units: Sequence[Unit]) -> int:
+    """Count the numbers that the units may need."""
+    count = 0
+    for unit in units:
+        if unit.tells:
+            count += len(unit.tells)
+        elif unit.ops:
+            count += sum(isinstance(op, (Message, Tell)) for op in unit.ops)
+    return count
+
+
+def has_statements(unit: Unit) -> bool:
+    """Say whether a failure of the unit is its own: then it needs a savepoint."""
+    return unit.ops is not None and any(
+        isinstance(op, Execute) or (isinstance(op, Tell) and op.if_exists == "raise")
+        for op in unit.ops
+    )
+
+
+def forget(units: Sequence[Unit]) -> None:
+    """Undo what a rolled-back try noted on its units and their messages."""
+    for unit in units:
+        for message in unit.told:
+            message.number = 0
+        unit.outcome, unit.error = None, None
+        unit.results, unit.removed, unit.kept = [], [], []
+
+
+def fault(error: Exception) -> BaseException:
+    """Return what a unit that failed by itself is to say."""
+    if not isinstance(error, Apart):
+        return error
+    return error.__cause__ or MessageError(
+        "execute() ran a statement that ended the transaction of the turn; nothing was written"
+    )
+
+
+@cache
+def _alike_sql(length: int, *, keyed: bool) -> str:
+    return _ALIKE.format(
+        key=", key" if keyed else "",
+        column="key" if keyed else "NULL",
+        rows=numbered(length, 2 if keyed else 1),
+    )
+
+
+def _alike(m: Message) -> tuple[Any, ...]:
+    """Return what rows of one quick insert must share."""
+    return (
+        m.mailbox, m.kind, m.version, m.due, m.told_at, m.cause, m.sender, m.headers, m.retain,
+        m.priority, m.expires_at,
+    )  # fmt: skip
+
+
+def _row(m: Message) -> tuple[Any, ...]:
+    return (
+        m.number, m.mailbox, m.kind, m.version, m.key, m.body, m.due, m.name, m.told_at, m.cause,
+        m.sender, m.headers, m.retain, m.priority, m.expires_at,
+    )  # fmt: skip
