@@ -1,1 +1,51 @@
-"""callboard."""
+"""callboard: an actor-model runtime with durable timers, embedded in your own process.
+
+    leaves        errors, clock, events
+    persistence/  what survives: the store, the write gate, the group committer
+    actors/       what lives: mailboxes, workers, timers, supervision, on pykka
+    runtime/      what runs it: Runtime, roles, the owner's socket, testing
+    repl/         what pokes it: the command line
+"""
+
+from __future__ import annotations
+
+from .actors.messages import message as message
+from .actors.messages import upcast as upcast
+from .actors.retry import RetryPolicy as RetryPolicy
+from .actors.turn import Context as Context
+from .actors.worker import WorkerActor as WorkerActor
+from .clock import ManualClock as ManualClock
+from .errors import ActorStopped as ActorStopped
+from .errors import AlreadyTold as AlreadyTold
+from .errors import CallboardError as CallboardError
+from .errors import ConfigError as ConfigError
+from .errors import HandlerTimeout as HandlerTimeout
+from .errors import MailboxNotFound as MailboxNotFound
+from .errors import MessageError as MessageError
+from .errors import NotStarted as NotStarted
+from .errors import Reject as Reject
+from .errors import RetryLater as RetryLater
+from .errors import SchemaTooNew as SchemaTooNew
+from .errors import StoreBusy as StoreBusy
+from .errors import StoreError as StoreError
+from .errors import StoreFull as StoreFull
+from .errors import StoreOwned as StoreOwned
+from .errors import TurnEnded as TurnEnded
+from .events import Event as Event
+from .runtime.mailbox_ref import MailboxRef as MailboxRef
+from .runtime.records import DeadLetter as DeadLetter
+from .runtime.records import MailboxInfo as MailboxInfo
+from .runtime.records import MessageInfo as MessageInfo
+from .runtime.records import TimerInfo as TimerInfo
+from .runtime.runtime import Runtime as Runtime
+from .runtime.sender import Transaction as Transaction
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ActorStopped", "AlreadyTold", "CallboardError", "ConfigError", "Context", "DeadLetter",
+    "Event", "HandlerTimeout", "MailboxInfo", "MailboxNotFound", "MailboxRef", "ManualClock",
+    "MessageError", "MessageInfo", "NotStarted", "Reject", "RetryLater", "RetryPolicy", "Runtime",
+    "SchemaTooNew", "StoreBusy", "StoreError", "StoreFull", "StoreOwned", "TimerInfo",
+    "Transaction", "TurnEnded", "WorkerActor", "__version__", "message", "upcast",
+]  # fmt: skip

@@ -228,6 +228,12 @@ class ThreadDriver:
         return [t for t in [*threads, *self._left]
                 if t.is_alive() and t is not threading.current_thread()]  # fmt: skip
 
+    def rest(self, seconds: float) -> None:
+        """Wait a moment for handlers to end."""
+        with self._ticking:
+            if not self._ending:
+                self._ticking.wait(seconds)
+
     # --- handler threads ---------------------------------------------------------------------
 
     def _spawn(self) -> None:

@@ -305,7 +305,8 @@ class MailboxActor(Cell):
                 self.window.finished(message)
         if isinstance(unit.fate, Retry):
             self._retried(unit.fate, message, outcome)
-        if self.environment.events.on:
+        events = self.environment.events
+        if events.flow or (events.on and (unit.fate is not None or outcome is Outcome.VOID)):
             self._tell(unit, turn)
         if held or outcome is Outcome.AGAIN:
             self.post(Refill())

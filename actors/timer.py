@@ -153,6 +153,8 @@ class TimerActor(Cell):
             case list():
                 for each in message:
                     self._take(each)
+            case "reload":
+                self.reload()
             case ("drop", int(mailbox_id), int(number)):
                 if mailbox_id in self._near:
                     self._near[mailbox_id].drop(number)
@@ -207,7 +209,7 @@ class TimerActor(Cell):
 
     def _announce(self, messages: list[Message], now: int) -> None:
         events = self.environment.events
-        if not events.on:
+        if not events.flow:
             return
         for message in messages:
             mailbox = self._mailboxes[message.mailbox].name

@@ -97,6 +97,11 @@ class WorkerCell(Cell):
         """Give the slot back."""
         self.environment.slots.release(self._slot)
 
+    def stop_own(self) -> None:
+        """Stop the object of a mailbox without keys and without state."""
+        if self._own is not None and self._own.object is not None:
+            self.mailbox.stop_worker(self._own.object, None)
+
     # --- inside ------------------------------------------------------------------------------
 
     def _starved(self) -> bool:
@@ -219,7 +224,8 @@ class WorkerCell(Cell):
             unit.size += len(unit.state.body)
         unit.settle = lambda done: mailbox.settled(done, turn, activation)
         if activation is not None:
-            activation.pending += 1
+            with mailbox.lock:
+                activation.pending += 1
         environment.committer.stage(unit)
         if not holds:
             mailbox.finished(message)
@@ -257,7 +263,7 @@ class WorkerCell(Cell):
         worker.on_start()
         activation.object = worker
         events = self.environment.events
-        if events.on:
+        if events.flow:
             events.emit("actor.started", mailbox=mailbox.spec.name, key=activation.key)
 
     def _activation(self, message: Message) -> Activation:
@@ -279,7 +285,7 @@ class WorkerCell(Cell):
         if worker is not None and type(worker).on_stop is not WorkerActor.on_stop:
             self.mailbox.stop_worker(worker, activation.key)
         events = self.environment.events
-        if events.on:
+        if events.flow:
             events.emit("actor.stopped", mailbox=self.mailbox.spec.name, key=activation.key)
 
     # --- the message -------------------------------------------------------------------------

@@ -1,0 +1,333 @@
+"""The engine: the living parts of an owner, built at its start and ended at its stop.
+
+It composes the supervision tree (root -> timers, mailboxes -> workers), hands what was committed to
+whom it is for, and watches for what other processes have written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from ..actors.aio import Loop
+from ..actors.environment import Environment
+from ..actors.mailbox import Arrived, Flood, MailboxActor, MailboxSpec, Refill, SetPaused
+from ..actors.supervisor import Supervisor
+from ..actors.timer import TimerActor
+from ..clock import monotonic
+from ..errors import StoreError
+from ..persistence.store import Cancel, Declaration, Outcome, Tell, Unit
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from ..actors.driver import ThreadDriver
+    from ..clock import Clock
+    from ..errors import StoreOwned
+    from ..events import Events
+    from ..persistence.committer import Committer
+    from ..persistence.slots import Slots
+    from ..persistence.store import MailboxRow, Message, Store, Written
+
+#: Seconds between two looks for actors that nobody uses.
+SWEEP = 30.0
+_MANY_ACTORS = 10_000
+
+
+class Engine:
+    """The owner's parts. It is the committer's hooks while this process owns the store.
+
+    Args:
+        home: the runtime, by which turns know whose they are.
+        store: read by actors.
+        committer: written through.
+        clock: of deadlines.
+        driver: steps the actors; it is started and stopped here.
+        events: told here.
+        slots: of this owner.
+        host_loop: the host's event loop, if it has one.
+        give_up: called when a part that cannot be missed keeps failing, or ownership is lost.
+
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        home: object,
+        *,
+        store: Store,
+        committer: Committer,
+        clock: Clock,
+        driver: ThreadDriver,
+        events: Events,
+        slots: Slots,
+        host_loop: asyncio.AbstractEventLoop | None,
+        give_up: Callable[[BaseException], None],
+    ) -> None:
+        """Build the tree; nothing runs before :meth:`start`."""
+        self.environment = Environment(
+            home, store, committer, clock, driver, events, slots, Loop(host_loop)
+        )
+        self._give_up = give_up
+        self.root = Supervisor.launch(self.environment, "root", give_up=give_up)
+        self.timers = TimerActor.launch(self.environment, self.root)
+        self.root.essential.add(self.timers.name)
+        self.supervisor = Supervisor.launch(self.environment, "mailboxes", self.root)
+        self.environment.timers = self.timers
+        self.mailboxes: dict[int, MailboxActor] = {}
+        self._names: dict[str, MailboxActor] = {}
+        self._swept = monotonic()
+        self._changes = -1
+        self._rings = 0
+        self._looking = False
+
+    # --- life --------------------------------------------------------------------------------
+
+    def add(self, spec: MailboxSpec, row: MailboxRow) -> None:
+        """Bring a declared mailbox to life."""
+        actor = MailboxActor.launch(
+            self.environment, spec, row.id, paused=row.paused,
+            due_upto=self.environment.clock.now(), supervisor=self.supervisor,
+        )  # fmt: skip
+        self.mailboxes[row.id] = actor
+        self._names[spec.name] = actor
+        self.timers.attach(actor)
+        actor.post(Refill())
+        if self.environment.events.on:
+            self.environment.events.emit(
+                "mailbox.declared", mailbox=spec.name, workers=spec.workers, keyed=spec.keyed
+            )
+
+    def start(self) -> None:
+        """Let the actors run."""
+        self.environment.driver.start()
+        self.environment.driver.drain()
+
+    def mailbox(self, name: str) -> MailboxActor | None:
+        """Return a live mailbox."""
+        return self._names.get(name)
+
+    def stop(self, timeout: float) -> list[str]:
+        """Finish running handlers up to ``timeout`` seconds, give the rest back uncounted.
+
+        Returns:
+            the handlers that did not end, by mailbox and message.
+
+        """
+        until = monotonic() + timeout
+        for mailbox in self.mailboxes.values():
+            with mailbox.lock:
+                mailbox.stopping = True
+        environment = self.environment
+        while monotonic() < until and any(self._running()):
+            environment.driver.rest(0.01)
+        unfinished = [
+            f"{name} (message {number})" for name, number in self._running(seal=True)
+        ]
+        environment.loop.cancel_all()
+        self._stop_objects()
+        environment.committer.flush(max(0.5, until - monotonic()))
+        environment.driver.stop(max(0.2, until - monotonic()) if not unfinished else 0.2)
+        environment.loop.stop()
+        return unfinished
+
+    def crash(self) -> None:
+        """Stop everything at once and keep nothing: for tests of what a crash leaves."""
+        for mailbox in self.mailboxes.values():
+            with mailbox.lock:
+                mailbox.stopping = True
+        list(self._running(seal=True))
+        self.environment.loop.cancel_all()
+        self.environment.driver.stop(1.0)
+        self.environment.loop.stop()
+
+    # --- the committer's hooks ---------------------------------------------------------------
+
+    def committed(self, units: Sequence[Unit], written: Written) -> None:
+        """Hand over what was told, foreign messages first: number order is commit order."""
+        arrived: dict[int, list[Message]] = {}
+        later: list[Message] = []
+        if written.flood is not None:
+            self._flood(written.flood)
+        for message in written.foreign:
+            self._sort_in(message, arrived, later)
+        for unit in units:
+            if unit.outcome is not Outcome.COMMITTED:
+                continue
+            if unit.removed:
+                self._removed(unit)
+            for message in unit.told:
+                self._sort_in(message, arrived, later)
+        for number, messages in arrived.items():
+            self.mailboxes[number].post(Arrived(messages))
+        if later:
+            self.timers.later(later)
+
+    def after(self) -> None:
+        """Step what the hand-over has made ready."""
+        self.environment.driver.drain()
+
+    def room(self) -> None:
+        """Let workers go on that had to wait."""
+        self.environment.feed()
+
+    def refused(self, error: StoreError) -> None:
+        """Say that no handler starts until a commit has succeeded."""
+        if self.environment.events.on:
+            self.environment.events.emit("store.refused", error=str(error))
+
+    def recovered(self, after: float) -> None:
+        """Say that it goes on."""
+        if self.environment.events.on:
+            self.environment.events.emit("store.recovered", after=after)
+
+    def lost(self, error: StoreOwned) -> None:
+        """Stop: another owner has written a newer epoch."""
+        if self.environment.events.on:
+            self.environment.events.emit("owner.lost", error=str(error))
+        self._give_up(error)
+
+    # --- what others have written ------------------------------------------------------------
+
+    def ring(self) -> None:
+        """Look soon: another process says that it has told something.
+
+        However many ring meanwhile, one look is under way and at most one follows it.
+        """
+        self._rings += 1
+        if not self._looking:
+            self._looking = True
+            self._look()
+
+    def _look(self) -> None:
+        rings = self._rings
+
+        def looked(_: Unit) -> None:
+            self._looking = False
+            if self._rings != rings:
+                self.ring()
+
+        self.environment.committer.stage(Unit(settle=looked))
+
+    def pulse(self) -> None:
+        """Look, four times a second, for what nobody rang for; and put idle actors away."""
+        environment = self.environment
+        with contextlib.suppress(StoreError):
+            last, epoch, changes = environment.store.heartbeat()
+            seen = environment.committer.seen
+            if seen is not None and (last > seen or epoch != environment.committer.epoch):
+                self.ring()
+            if changes != self._changes:
+                self._changes = changes
+                self._read_pauses()
+        crowded = any(len(m.activations) > _MANY_ACTORS for m in self.mailboxes.values())
+        if crowded or monotonic() - self._swept > SWEEP:
+            self._swept = monotonic()
+            for mailbox in list(self.mailboxes.values()):
+                mailbox.sweep()
+
+    def pauses_changed(self) -> None:
+        """Read which mailboxes are paused, now."""
+        self._read_pauses()
+        self.environment.driver.drain()
+
+    @property
+    def quiet(self) -> bool:
+        """No row is due, no turn runs, nothing is staged."""
+        environment = self.environment
+        if environment.committer.pending or environment.driver.busy:
+            return False
+        cells = [self.root, self.supervisor, self.timers, *self.mailboxes.values()]
+        if any(cell.actor_inbox.scheduled or cell.actor_inbox.has_work for cell in cells):
+            return False
+        now = environment.clock.now()
+        due = environment.driver.next_deadline()
+        if due is not None and due <= now:
+            return False
+        return all(self._settled(mailbox) for mailbox in self.mailboxes.values())
+
+    def unsettled(self) -> list[str]:
+        """Name what keeps the engine from being quiet."""
+        reasons = [f"{name} runs message {number}" for name, number in self._running()]
+        reasons += [m.name for m in self.mailboxes.values() if not self._settled(m)]
+        if self.environment.committer.pending:
+            reasons.append(f"{self.environment.committer.pending} units to commit")
+        return reasons or ["actors at work"]
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _settled(self, mailbox: MailboxActor) -> bool:
+        with mailbox.lock:
+            if any(not cell.idle and not cell.crashed for cell in mailbox.cells):
+                return False
+            if mailbox.paused or None in mailbox.faulted:
+                return True
+            return not mailbox.window.ready and not mailbox.window.hungry
+
+    def _running(self, *, seal: bool = False) -> list[tuple[str, int]]:
+        found = []
+        for mailbox in self.mailboxes.values():
+            for cell in list(mailbox.cells):
+                turn = cell.turn
+                if turn is not None and (turn.abandon() if seal else turn.phase == 0):
+                    found.append((mailbox.spec.name, turn.message.number))
+        return found
+
+    def _stop_objects(self) -> None:
+        for mailbox in self.mailboxes.values():
+            for key, activation in list(mailbox.activations.items()):
+                if activation.object is not None:
+                    mailbox.stop_worker(activation.object, key)
+            for cell in mailbox.cells:
+                cell.stop_own()
+
+    def _sort_in(
+        self, message: Message, arrived: dict[int, list[Message]], later: list[Message]
+    ) -> None:
+        mailbox = self.mailboxes.get(message.mailbox)
+        if mailbox is None:
+            return  # nobody here declares it: it waits in the store
+        if message.due is not None:
+            later.append(message)
+        else:
+            arrived.setdefault(message.mailbox, []).append(message)
+        events = self.environment.events
+        if events.flow:
+            events.emit("message.told", mailbox=mailbox.spec.name, id=message.number,
+                        kind=message.kind, key=message.key, due=message.due,
+                        cause=message.cause)  # fmt: skip
+
+    def _removed(self, unit: Unit) -> None:
+        numbers = {op.message.mailbox if isinstance(op, Tell) else op.mailbox
+                   for op in unit.ops or () if isinstance(op, (Tell, Cancel))}  # fmt: skip
+        for mailbox_id in numbers:
+            mailbox = self.mailboxes.get(mailbox_id)
+            if mailbox is None:
+                continue
+            for number in unit.removed:
+                mailbox.drop(number)
+                self.timers.drop(mailbox_id, number)
+        if self.environment.events.on:
+            names = [m.spec.name for i in numbers if (m := self.mailboxes.get(i)) is not None]
+            for number in unit.removed:
+                self.environment.events.emit(
+                    "message.cancelled", mailbox=names[0] if names else "", id=number
+                )
+
+    def _flood(self, number: int) -> None:
+        for mailbox in self.mailboxes.values():
+            mailbox.post(Flood(number))
+        self.timers.post("reload")
+
+    def _read_pauses(self) -> None:
+        for row in self.environment.store.mailboxes():
+            mailbox = self.mailboxes.get(row.id)
+            if mailbox is not None and mailbox.paused != row.paused:
+                mailbox.post(SetPaused(paused=row.paused))
+
+
+def declaration(spec: MailboxSpec) -> Declaration:
+    """Return what the store keeps of a declared mailbox."""
+    return Declaration(
+        spec.name, workers=spec.workers, keyed=spec.keyed, kinds=spec.behaviour.accepts.kinds
+    )

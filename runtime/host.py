@@ -1,0 +1,315 @@
+"""The role of one process on one store, and how it changes::
+
+    client --start--> owner                       (nobody owns the store)
+    client --start--> standby --owner ends--> owner
+    owner, standby --stop--> client
+    owner --another epoch in the store--> stopped (StoreOwned)
+    any --fork, in the child--> client
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Literal
+
+from ..actors.driver import ThreadDriver
+from ..clock import monotonic, sleep
+from ..errors import SchemaTooNew, StoreError, StoreOwned
+from ..persistence.committer import Committer
+from ..persistence.slots import Slots
+from ..persistence.store import SCHEMA
+from .engine import Engine
+from .ownership import Ownership
+from .wire import Bell, Ringer
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from ..actors.mailbox import MailboxSpec
+    from ..clock import Clock
+    from ..events import Events
+    from ..persistence.sqlite import SqliteStore
+    from ..persistence.store import Unit, Written
+    from .registry import Registry
+
+Role = Literal["client", "standby", "owner"]
+_hosts: weakref.WeakSet[Host] = weakref.WeakSet()
+
+
+class Host:
+    """Makes this process a client, a standby or the owner of a store.
+
+    Args:
+        home: the runtime.
+        store: the store.
+        registry: what this process declares.
+        clock: of deadlines.
+        events: told here.
+        threads: the most threads that run handlers.
+
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        home: object,
+        store: SqliteStore,
+        registry: Registry,
+        clock: Clock,
+        events: Events,
+        threads: int,
+    ) -> None:
+        """Be a client; open nothing."""
+        self.role: Role = "client"
+        self.store = store
+        self.engine: Engine | None = None
+        self.failure: BaseException | None = None
+        self.ended = threading.Event()
+        self._home = home
+        self._registry = registry
+        self._clock = clock
+        self._events = events
+        self._threads = threads
+        self._lock = threading.RLock()
+        self._slots: Slots | None = None
+        self._bell: Bell | None = None
+        self._ringer = Ringer(lambda: store.companion.socket)
+        self._ownership = Ownership(store.companion.owner)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.committer = Committer(store, _ClientHooks(self._ringer), pause=sleep)
+        _hosts.add(self)
+
+    @property
+    def started(self) -> bool:
+        """It was started and not stopped since."""
+        return self.role != "client"
+
+    def owned(self) -> bool:
+        """Somebody owns the store now."""
+        return self.role == "owner" or self._ownership.owner() is not None
+
+    def start(self, *, standby: bool, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Own the store, or stand by."""
+        with self._lock:
+            if self.started:
+                return
+            self.store.open()
+            self._refuse_newer()
+            self.failure = None
+            self.ended.clear()
+            self._loop = loop
+            if self._ownership.take():
+                self._own(waited=0.0)
+                return
+            pid = self._ownership.owner()
+            if not standby:
+                msg = (
+                    f"{self.store.path} is owned by process {pid}: stop it, or start with "
+                    "standby=True to take over when it ends"
+                )
+                raise StoreOwned(msg)
+            self.role = "standby"
+            since = monotonic()
+            self._say("standby", owner=pid)
+            self._ownership.stand_by(lambda: self._take_over(monotonic() - since))
+
+    def stop(self, timeout: float) -> list[str]:
+        """Become a client again; returns the handlers that did not end in time."""
+        if self._on_own_thread():
+            # A handler cannot wait for itself: the rest is done by a thread that can.
+            threading.Thread(target=self.stop, args=(timeout,), name="callboard-stop").start()
+            return []
+        with self._lock:
+            role, self.role = self.role, "client"
+            if role == "client":
+                return []
+            unfinished: list[str] = []
+            engine, self.engine = self.engine, None
+            if self._bell is not None:
+                self._bell.close()
+                self._bell = None
+            if engine is not None:
+                unfinished = engine.stop(timeout)
+            self.committer.become(_ClientHooks(self._ringer), None, None)
+            self._let_go()
+            if self._events.on:
+                self._events.emit("runtime.stopped", unfinished=unfinished)
+            self._events.flush(1.0)
+        self.ended.set()
+        return unfinished
+
+    def close(self) -> None:
+        """Close the store as well; the next call opens it again."""
+        self.committer.close()
+        self._ringer.close()
+        self.store.close()
+        self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
+
+    def crash(self) -> None:
+        """Throw away all memory without finishing anything: for tests."""
+        with self._lock:
+            engine, self.engine = self.engine, None
+            self.role = "client"
+            if self._bell is not None:
+                self._bell.close()
+                self._bell = None
+            self.committer.close()
+            if engine is not None:
+                engine.crash()
+            self._let_go()
+            self.store.close()
+            self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
+            self._registry.forget_rows()
+
+    def declare(self, spec: MailboxSpec) -> None:
+        """Bring a mailbox to life that was declared after the start."""
+        with self._lock:
+            if self.engine is not None:
+                self.engine.add(spec, self._registry.row(spec.name))
+                self.engine.environment.driver.drain()
+
+    def wake(self) -> None:
+        """Have the owner look for what was committed on somebody's own connection."""
+        engine = self.engine
+        if engine is not None:
+            engine.ring()
+        else:
+            self._ringer.ring()
+
+    def look_again(self) -> None:
+        """Have the owner look for changes that are no messages (pauses) and for messages."""
+        engine = self.engine
+        if engine is not None:
+            engine.pauses_changed()
+        self.wake()
+
+    def forked(self) -> None:
+        """Be a client in a forked child; the parent's connections are kept and never used."""
+        self._ownership.forked()
+        if self._bell is not None:
+            self._bell.forked()
+            self._bell = None
+        self._ringer.forked()
+        self.store.forked()
+        self._events.forget_threads()
+        self._lock = threading.RLock()
+        self.role, self.engine, self._slots = "client", None, None
+        self.ended = threading.Event()
+        self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _own(self, waited: float) -> None:
+        """Take over; this process holds the owner's lock."""
+        self._slots = Slots(self.store.companion.slots)
+        now = self._clock.now()
+        epoch, last, killers = self.store.take_over(self._slots.running(), now)
+        self._slots.clear()
+        driver = ThreadDriver(
+            self._clock, self._threads, on_short=self._short,
+            pulse=lambda: None if self.engine is None else self.engine.pulse(),
+        )  # fmt: skip
+        engine = Engine(
+            self._home, store=self.store, committer=self.committer, clock=self._clock,
+            driver=driver, events=self._events, slots=self._slots, host_loop=self._loop,
+            give_up=self._give_up,
+        )  # fmt: skip
+        self.committer.become(engine, epoch, last)
+        for spec, row in self._registry.store_all():
+            engine.add(spec, row)
+        self.engine, self.role = engine, "owner"
+        self._bell = Bell(self.store.companion.socket, engine.ring)
+        if self._events.on:
+            self._events.emit("owner.taken", epoch=epoch, waited=waited)
+            names = {row.id: row.name for row in self.store.mailboxes()}
+            for row in killers:
+                self._events.emit("message.dead", mailbox=names.get(row.mailbox, "?"),
+                                  id=row.number, key=row.key, attempts=row.attempts,
+                                  error=row.error)  # fmt: skip
+        self._say("owner")
+        engine.start()
+
+    def _take_over(self, waited: float) -> None:
+        """Become the owner after the one before has ended. Runs: on the standby's thread."""
+        with self._lock:
+            if self.role != "standby":
+                return
+            try:
+                self._own(waited)
+            except StoreError as error:
+                self.failure = error
+                self._let_go()
+                self.role = "client"
+                self.ended.set()
+                if self._events.on:
+                    self._events.emit("owner.lost", error=str(error))
+
+    def _let_go(self) -> None:
+        if self._slots is not None:
+            self._slots.clear()
+            self._slots.close()
+            self._slots = None
+        self._ownership.release()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Stop because a part that cannot be missed keeps failing, or ownership is lost."""
+        self.failure = error
+        threading.Thread(target=self.stop, args=(1.0,), name="callboard-stop").start()
+
+    def _refuse_newer(self) -> None:
+        if self.store.schema > SCHEMA:
+            msg = (
+                f"{self.store.path} has schema {self.store.schema}, this callboard knows {SCHEMA}: "
+                "it may send as a client, but a newer one has to own the store; upgrade it"
+            )
+            raise SchemaTooNew(msg)
+
+    def _on_own_thread(self) -> bool:
+        name = threading.current_thread().name
+        return self.engine is not None and name.startswith(("callboard-handler", "callboard-loop"))
+
+    def _short(self) -> None:
+        if self._events.on:
+            self._events.emit("threads.short", threads=self._threads)
+
+    def _say(self, role: Role, **fields: object) -> None:
+        if self._events.on:
+            self._events.emit("runtime.started", role=role, **fields)
+
+
+class _ClientHooks:
+    """What a client does after its commits: ring the owner's bell."""
+
+    def __init__(self, ringer: Ringer) -> None:
+        self._ringer = ringer
+
+    def committed(self, units: Sequence[Unit], written: Written) -> None:
+        """Nothing is handed over here."""
+
+    def after(self) -> None:
+        """Ring, once the senders know."""
+        self._ringer.ring()
+
+    def room(self) -> None:
+        """No workers wait here."""
+
+    def refused(self, error: StoreError) -> None:
+        """Each sender has its error."""
+
+    def recovered(self, after: float) -> None:
+        """Nothing had stopped."""
+
+    def lost(self, error: StoreOwned) -> None:
+        """A client owns nothing."""
+
+
+def _forked() -> None:
+    for host in list(_hosts):
+        host.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+

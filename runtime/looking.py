@@ -1,0 +1,183 @@
+"""Looking at a store: the same answers for owner, client and offline, read from what is committed."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..clock import SECOND, instant
+from ..errors import MailboxNotFound, MessageError
+from ..persistence.slots import read as read_slots
+from .records import DeadLetter, MailboxInfo, MessageInfo, TimerInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ..clock import Clock
+    from ..events import Events
+    from ..persistence.store import DeadRow, MailboxRow, Message, Store
+    from .registry import Registry
+
+#: The most that one listing returns.
+MOST = 10_000
+
+
+class Looking:
+    """Reads for people, consoles and tests.
+
+    Args:
+        store: read through its own connections; never waits for a commit.
+        registry: the types that this process declares.
+        clock: for ages.
+        slots: where the owner's run slots are.
+        owned: says whether somebody owns the store now.
+
+    """
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock, slots: Path, owned: Any) -> None:
+        """Open nothing."""
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._slots = slots
+        self._owned = owned
+
+    def mailboxes(self) -> list[MailboxInfo]:
+        """See Runtime.mailboxes."""
+        now = self._clock.now()
+        live = self._owned()
+        running = self._running() if live else {}
+        found = []
+        for row in self._store.mailboxes():
+            depth = self._store.depth(row.id, now)
+            age = None if depth.oldest is None else max(0.0, (now - depth.oldest) / SECOND)
+            found.append(MailboxInfo(
+                row.name, depth.waiting, len(running.get(row.id, ())), depth.later, depth.dead,
+                age, row.declaration.workers if live else 0, row.paused,
+            ))  # fmt: skip
+        return found
+
+    def timers(self, mailbox: Any) -> list[TimerInfo]:
+        """See Runtime.timers."""
+        names = self._names()
+        number = None if mailbox is None else self._row(mailbox).id
+        return [
+            TimerInfo(m.number, m.name, names.get(m.mailbox, "?"), m.key, m.kind,
+                      instant(m.due or 0), m.attempt)
+            for m in self._store.later(number, self._clock.now(), MOST)
+        ]  # fmt: skip
+
+    def peek(self, mailbox: Any, n: int) -> list[MessageInfo]:
+        """See Runtime.peek."""
+        row = self._row(mailbox)
+        running = self._running().get(row.id, set()) if self._owned() else set()
+        found = self._store.peek(row.id, self._clock.now(), max(0, min(n, MOST)))
+        return [self._info(m, row.name, running) for m in found]
+
+    def dead(self, mailbox: Any) -> list[DeadLetter]:
+        """See Runtime.dead."""
+        names = self._names()
+        number = None if mailbox is None else self._row(mailbox).id
+        return [_letter(row, names.get(row.mailbox, "?")) for row in self._store.dead(number, MOST)]
+
+    def find(self, target: int | str) -> MessageInfo | None:
+        """See Runtime.find."""
+        names = self._names()
+        message = self._store.find(None, target)
+        if message is not None:
+            running = self._running().get(message.mailbox, set()) if self._owned() else set()
+            return self._info(message, names.get(message.mailbox, "?"), running)
+        if isinstance(target, int) and (row := self._store.dead_letter(target)) is not None:
+            return MessageInfo(
+                row.number, None, names.get(row.mailbox, "?"), row.key, row.kind, _plain(row.body),
+                "dead", instant(row.told_at), None, row.attempts, row.error,
+            )  # fmt: skip
+        return None
+
+    def state(self, mailbox: Any, key: str | int | None) -> Any:
+        """See Runtime.state."""
+        row = self._row(mailbox)
+        if row.declaration.keyed and key is None:
+            msg = f"mailbox {row.name!r} is keyed: say whose state with key=..."
+            raise MessageError(msg)
+        stored = self._store.state(row.id, "" if key is None else str(key))
+        spec = self._registry.specs.get(row.name)
+        codec = spec.behaviour.state if spec is not None else None
+        if stored is None:
+            return None if codec is None else codec.fresh()
+        return _plain(stored.body) if codec is None else codec.decode(stored)
+
+    def pause(self, mailbox: Any, *, paused: bool) -> None:
+        """See Runtime.pause."""
+        self._store.pause(self._row(mailbox).id, paused=paused)
+
+    def requeue(self, number: int, told: Callable[[], None], events: Events) -> int:
+        """See Runtime.requeue."""
+        message = self._store.requeue(number, self._clock.now())
+        if message is None:
+            msg = f"no dead letter {number}: rt.dead() lists them"
+            raise LookupError(msg)
+        if events.on:
+            name = self._names().get(message.mailbox, "?")
+            events.emit("message.requeued", mailbox=name, id=message.number, was=number)
+        told()
+        return message.number
+
+    def discard(self, number: int, events: Events) -> bool:
+        """See Runtime.discard."""
+        row = self._store.dead_letter(number)
+        gone = self._store.discard(number)
+        if gone and row is not None and events.on:
+            name = self._names().get(row.mailbox, "?")
+            events.emit("message.discarded", mailbox=name, id=number)
+        return gone
+
+    def _row(self, mailbox: Any) -> MailboxRow:
+        name = self._registry.name_of(mailbox)
+        rows = {row.name: row for row in self._store.mailboxes()}
+        if name in rows:
+            return rows[name]
+        if name in self._registry.specs:
+            return self._registry.row(name)
+        raise MailboxNotFound(name, [*self._registry.specs, *rows])
+
+    def _names(self) -> dict[int, str]:
+        return {row.id: row.name for row in self._store.mailboxes()}
+
+    def _running(self) -> dict[int, set[int]]:
+        found: dict[int, set[int]] = {}
+        for number in read_slots(self._slots):
+            message = self._store.find(None, number)
+            if message is not None:
+                found.setdefault(message.mailbox, set()).add(number)
+        return found
+
+    def _info(self, message: Message, name: str, running: set[int]) -> MessageInfo:
+        if message.number in running:
+            state = "running"
+        elif message.due is not None and message.due > self._clock.now():
+            state = "later"
+        else:
+            state = "waiting"
+        return MessageInfo(
+            message.number, message.name, name, message.key, message.kind, _plain(message.body),
+            state, instant(message.told_at),
+            None if message.due is None else instant(message.due), message.attempt, message.error,
+        )  # fmt: skip
+
+
+def _letter(row: DeadRow, name: str) -> DeadLetter:
+    return DeadLetter(
+        row.number, name, row.key, row.kind, _plain(row.body), row.error, row.traceback,
+        row.attempts, instant(row.failed_at),
+    )  # fmt: skip
+
+
+def _plain(body: bytes) -> Any:
+    """Return a body as plain data; one that is no JSON as text."""
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        return msgspec.json.decode(body)
+    return bytes(body).decode("utf-8", "replace")

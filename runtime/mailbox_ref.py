@@ -1,0 +1,74 @@
+"""A reference to a mailbox, or to one actor of a keyed one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime, timedelta
+
+    from ..persistence.store import IfExists
+    from .sender import Sender
+
+M = TypeVar("M", contravariant=True)
+R = TypeVar("R", covariant=True)
+
+
+class MailboxRef(Generic[M, R]):
+    """The verbs of a runtime without their first argument.
+
+    Attributes:
+        name: of the mailbox.
+        key: of the actor, where the reference is to one; else None.
+
+    """
+
+    __slots__ = ("_sender", "key", "name")
+
+    def __init__(self, sender: Sender, name: str, key: str | int | None = None) -> None:
+        """Refer to a mailbox; ``rt.ref(...)`` and ``rt.mailbox(...)`` do this."""
+        self._sender = sender
+        self.name = name
+        self.key = key
+
+    def __repr__(self) -> str:
+        """Show the name, and the key if there is one."""
+        key = "" if self.key is None else f", key={self.key!r}"
+        return f"MailboxRef({self.name!r}{key})"
+
+    def tell(  # noqa: PLR0913
+        self,
+        message: M,
+        *,
+        key: str | int | None = None,
+        after: float | str | timedelta | None = None,
+        at: datetime | None = None,
+        id: str | None = None,  # noqa: A002  (the contract's name)
+        if_exists: IfExists = "replace",
+        connection: Any = None,
+    ) -> int:
+        """Send a message durably; see :meth:`Runtime.tell`."""
+        return self._sender.tell(
+            self.name, message, key=self.key if key is None else key, after=after, at=at, id=id,
+            if_exists=if_exists, connection=connection,
+        )  # fmt: skip
+
+    def tell_many(
+        self,
+        messages: Iterable[M],
+        *,
+        key: str | int | None = None,
+        after: float | str | timedelta | None = None,
+        at: datetime | None = None,
+        connection: Any = None,
+    ) -> list[int]:
+        """Send many in one transaction; see :meth:`Runtime.tell_many`."""
+        return self._sender.tell_many(
+            self.name, messages, key=self.key if key is None else key, after=after, at=at,
+            connection=connection,
+        )  # fmt: skip
+
+    def cancel(self, id: str | int) -> bool:  # noqa: A002  (the contract's name)
+        """Remove a waiting message; see :meth:`Runtime.cancel`."""
+        return self._sender.cancel(self.name, id)

@@ -1,0 +1,119 @@
+"""What the Looking calls return: frozen records, the same for owner, client and offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxInfo:
+    """A mailbox.
+
+    Attributes:
+        name: of it.
+        waiting: told, due and not yet acknowledged; running ones included.
+        running: being handled now; 0 offline.
+        later: future calls and retries not yet due.
+        dead: dead letters.
+        oldest_age: seconds since the oldest waiting one was told or due; None: nothing waits.
+        workers: how many handlers may run at once; 0 offline.
+        paused: it takes no new turns.
+
+    """
+
+    name: str
+    waiting: int
+    running: int
+    later: int
+    dead: int
+    oldest_age: float | None
+    workers: int
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimerInfo:
+    """A future call, or a retry, that is not yet due.
+
+    Attributes:
+        id: its number.
+        name: the caller's ``id``, if it has one.
+        mailbox: where it goes.
+        key: for which actor.
+        kind: of its message.
+        due: when, UTC.
+        attempt: 0 for a future call, else how often it has failed.
+
+    """
+
+    id: int
+    name: str | None
+    mailbox: str
+    key: str | None
+    kind: str
+    due: datetime
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageInfo:
+    """A message that waits.
+
+    Attributes:
+        id: its number.
+        name: the caller's ``id``, if it has one.
+        mailbox: where it waits.
+        key: for which actor.
+        kind: of the message.
+        message: its body as plain data.
+        state: ``"waiting"``, ``"running"``, ``"later"`` or ``"dead"``.
+        told_at: when, UTC.
+        due: not before, UTC; None: at once.
+        attempt: how often its handler has failed.
+        error: of the last failure.
+
+    """
+
+    id: int
+    name: str | None
+    mailbox: str
+    key: str | None
+    kind: str
+    message: Any
+    state: str
+    told_at: datetime
+    due: datetime | None
+    attempt: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was given up.
+
+    Attributes:
+        id: its number; ``rt.requeue(id)`` and ``rt.discard(id)`` take it.
+        mailbox: where it was.
+        key: for which actor.
+        kind: of the message.
+        message: its body as plain data.
+        error: of the last failure, in one line.
+        traceback: of the last failure.
+        attempts: how often it was tried.
+        failed_at: when it was given up, UTC.
+
+    """
+
+    id: int
+    mailbox: str
+    key: str | None
+    kind: str
+    message: Any
+    error: str
+    traceback: str
+    attempts: int
+    failed_at: datetime

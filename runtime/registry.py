@@ -1,0 +1,164 @@
+"""What this process declares, and what the store knows of the rest."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ..actors.mailbox import MailboxSpec
+from ..actors.retry import RetryPolicy
+from ..actors.worker import behaviour
+from ..clock import SECOND, duration
+from ..errors import ConfigError, MailboxNotFound
+from .engine import declaration
+from .mailbox_ref import MailboxRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..persistence.store import MailboxRow, Store
+
+_LONGEST_NAME = 200
+
+
+class Registry:
+    """Declared mailboxes by name and by worker, and the store's rows of them.
+
+    Args:
+        store: asked for mailboxes that only another process declares.
+
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Start with nothing declared."""
+        self._store = store
+        self._lock = threading.Lock()
+        self.specs: dict[str, MailboxSpec] = {}
+        self._workers: dict[Any, str] = {}
+        self._rows: dict[str, MailboxRow] = {}
+
+    def declare(  # noqa: PLR0913
+        self,
+        name: str,
+        worker: Any,
+        *,
+        workers: int,
+        keyed: bool | Callable[[Any], Any],
+        retry: RetryPolicy,
+        timeout: float | None,
+        scope: Mapping[str, Any],
+    ) -> MailboxSpec:
+        """Check a declaration and keep it.
+
+        Raises:
+            ConfigError: it cannot work, or the name is taken by another worker.
+
+        """
+        check_name(name)
+        if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+            msg = f"mailbox {name!r}: workers must be a number from 1, got {workers!r}"
+            raise ConfigError(msg)
+        if not isinstance(retry, RetryPolicy):
+            msg = f"mailbox {name!r}: retry must be a RetryPolicy, got {retry!r}"
+            raise ConfigError(msg)
+        if not (isinstance(keyed, bool) or callable(keyed)):
+            msg = f"mailbox {name!r}: keyed is True or a function of the message, got {keyed!r}"
+            raise ConfigError(msg)
+        seconds = None if timeout is None else _positive(timeout, name)
+        found = behaviour(worker, name, scope)
+        is_keyed = bool(keyed)
+        if found.state is not None and not is_keyed and workers != 1:
+            msg = (
+                f"mailbox {name!r}: {found.name} has state, so {workers} workers would each have "
+                "their own: make it keyed=True, or workers=1"
+            )
+            raise ConfigError(msg)
+        spec = MailboxSpec(
+            name=name, worker=worker, behaviour=found, workers=workers, keyed=is_keyed,
+            key=keyed if callable(keyed) else None, retry=retry,
+            order=retry.order or ("block" if is_keyed else "aside"), timeout=seconds,
+        )  # fmt: skip
+        with self._lock:
+            if name in self.specs:
+                msg = f"mailbox {name!r} is declared already: choose another name"
+                raise ConfigError(msg)
+            self.specs[name] = spec
+            self._workers.setdefault(worker, name)
+            self._rows.pop(name, None)
+        return spec
+
+    def name_of(self, mailbox: Any) -> str:
+        """Return the name that a name, a reference or a declared worker stands for."""
+        if isinstance(mailbox, str):
+            return mailbox
+        if isinstance(mailbox, MailboxRef):
+            return mailbox.name
+        try:
+            name = self._workers.get(mailbox)
+        except TypeError:
+            name = None
+        if name is None:
+            shown = getattr(mailbox, "__name__", repr(mailbox))
+            raise MailboxNotFound(shown, self.specs)
+        return name
+
+    def row(self, name: str) -> MailboxRow:
+        """Return the store's row of a mailbox, making it if this process declares it.
+
+        Raises:
+            MailboxNotFound: neither this process nor the store knows the name.
+
+        """
+        found = self._rows.get(name)
+        if found is not None:
+            return found
+        spec = self.specs.get(name)
+        if spec is not None:
+            row = self._store.declare([declaration(spec)])[0]
+        else:
+            rows = {row.name: row for row in self._store.mailboxes()}
+            if name not in rows:
+                raise MailboxNotFound(name, [*self.specs, *rows])
+            row = rows[name]
+        self._rows[name] = row
+        return row
+
+    def store_all(self) -> list[tuple[MailboxSpec, MailboxRow]]:
+        """Store every declaration; returns each with its row."""
+        specs = list(self.specs.values())
+        rows = self._store.declare([declaration(spec) for spec in specs])
+        for row in rows:
+            self._rows[row.name] = row
+        return list(zip(specs, rows, strict=True))
+
+    def forget_rows(self) -> None:
+        """Ask the store again: it may be another one."""
+        self._rows.clear()
+
+
+def caller_scope(depth: int) -> Mapping[str, Any]:
+    """Return the local names of the function that declares, for annotations of local classes."""
+    return sys._getframe(depth).f_locals  # noqa: SLF001  (the documented way to a caller's names)
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a mailbox's name."""
+    if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME:
+        msg = f"a mailbox's name is a text of 1 to {_LONGEST_NAME} characters, got {name!r}"
+        raise ConfigError(msg)
+    if not name.isprintable():
+        msg = f"a mailbox's name must be printable, got {name!r}"
+        raise ConfigError(msg)
+
+
+def _positive(timeout: float, name: str) -> float:
+    try:
+        seconds = duration(timeout) / SECOND
+    except ValueError as error:
+        msg = f"mailbox {name!r}: timeout: {error}"
+        raise ConfigError(msg) from error
+    if seconds <= 0:
+        msg = f"mailbox {name!r}: timeout must be positive, got {timeout!r}"
+        raise ConfigError(msg)
+    return seconds

@@ -1,0 +1,381 @@
+"""The Runtime: what users hold. It composes the parts and does nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from ..actors.retry import RetryPolicy
+from ..events import Events
+from ..persistence.sqlite import SqliteStore
+from .config import configure
+from .host import Host, Role
+from .logs import LogSubscriber
+from .looking import Looking
+from .mailbox_ref import MailboxRef
+from .registry import Registry, caller_scope
+from .sender import Sender, Transaction
+from .signals import serve
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from datetime import datetime, timedelta
+    from pathlib import Path
+
+    from ..actors.turn import Context
+    from ..actors.worker import WorkerActor
+    from ..clock import Clock
+    from ..persistence.store import IfExists
+    from .records import DeadLetter, MailboxInfo, MessageInfo, TimerInfo
+
+M = TypeVar("M")
+R = TypeVar("R")
+W = TypeVar("W")
+
+
+class Runtime:
+    """Actors, messages and future calls in one SQLite file, in your own process.
+
+    Building one opens nothing. One that was never started is a *client*: it sends, durably, and
+    whichever process owns the store handles it at once. ``start()`` makes it the *owner*, or, when
+    another process owns the store, a *standby* that takes over as soon as that one ends. Every call
+    may be made from any thread.
+
+    Args:
+        store: a path, or ``sqlite:///path``; it may be your own database (all tables are
+            ``callboard_...``; its journal is switched to WAL).
+        durability: ``"full"``: on disk at every commit; ``"normal"``: a power cut may lose the last
+            commits, a crash of the process loses nothing.
+        clock: a ManualClock in tests.
+        threads: the most threads that run handlers, shared by all mailboxes.
+        network_ok: insist on a store on a network file system, whose locks cannot be trusted.
+
+    Raises:
+        ConfigError: an option cannot work.
+
+    """
+
+    def __init__(
+        self,
+        store: str | Path = "callboard.db",
+        *,
+        durability: str = "full",
+        clock: Clock | None = None,
+        threads: int = 64,
+        network_ok: bool = False,
+    ) -> None:
+        """Compose the parts."""
+        self._config = configure(
+            store, durability=durability, clock=clock, threads=threads, network_ok=network_ok
+        )
+        path, clock = self._config.path, self._config.clock
+        self.events = Events(clock.now)
+        self._logs = LogSubscriber(self.events, path.name)
+        self._store = SqliteStore(path, durability=durability, network_ok=network_ok)
+        self._registry = Registry(self._store)
+        self._host = Host(self, self._store, self._registry, clock, self.events, threads)
+        self._sender = Sender(self, self._store, lambda: self._host.committer, self._registry, clock)
+        self._looking = Looking(
+            self._store, self._registry, clock, self._store.companion.slots, self._host.owned
+        )
+
+    def __repr__(self) -> str:
+        """Show the store and the role."""
+        return f"Runtime({str(self._config.path)!r}, role={self.role!r})"
+
+    # --- life --------------------------------------------------------------------------------
+
+    @property
+    def role(self) -> Role:
+        """``"client"``, ``"standby"`` or ``"owner"``."""
+        return self._host.role
+
+    def start(self, standby: bool = True) -> None:  # noqa: FBT001, FBT002  (the contract's)
+        """Own the store, or stand by; again is nothing.
+
+        Args:
+            standby: wait for the present owner to end; False: StoreOwned at once.
+
+        Raises:
+            StoreOwned: see ``standby``.
+            StoreError: the store cannot be opened; the text says why and what to do.
+
+        """
+        self._host.start(standby=standby)
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Finish running handlers, give the rest back uncounted, and close; legal before a start.
+
+        Args:
+            timeout: seconds that handlers may take to end. Those that do not are named in the log;
+                nothing they still do is kept. Called from a handler it returns at once.
+
+        """
+        self._host.stop(timeout)
+        self._host.close()
+
+    def run(self) -> None:
+        """Start, and block until SIGTERM or SIGINT; a second signal ends the process at once.
+
+        Raises:
+            SystemExit: with 1, when a part that cannot be missed gave up, or ownership was lost.
+
+        """
+        self._host.start(standby=True)
+        serve(self._host)
+        self._host.close()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Stop."""
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        """Start; coroutine handlers run on this event loop."""
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._host.start, standby=True, loop=loop)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Stop, without blocking the event loop."""
+        await asyncio.to_thread(self.stop)
+
+    @asynccontextmanager
+    async def lifespan(self, app: object) -> AsyncIterator[None]:
+        """Run as an ASGI lifespan: ``FastAPI(lifespan=rt.lifespan)``."""
+        del app
+        async with self:
+            yield
+
+    def wake(self) -> None:
+        """Tell the owner to look, after a commit on a connection of your own."""
+        self._host.wake()
+
+    # --- declaring ---------------------------------------------------------------------------
+
+    @overload
+    def mailbox(
+        self, name: str, worker: Callable[[M], Awaitable[R]], *, workers: int = ...,
+        keyed: bool | Callable[[Any], Any] = ..., retry: RetryPolicy = ...,
+        timeout: float | None = ...,
+    ) -> MailboxRef[M, R]: ...  # fmt: skip
+    @overload
+    def mailbox(
+        self, name: str, worker: Callable[[M], R] | Callable[[M, Context], R], *,
+        workers: int = ..., keyed: bool | Callable[[Any], Any] = ..., retry: RetryPolicy = ...,
+        timeout: float | None = ...,
+    ) -> MailboxRef[M, R]: ...  # fmt: skip
+    @overload
+    def mailbox(
+        self, name: str, worker: type[WorkerActor], *, workers: int = ...,
+        keyed: bool | Callable[[Any], Any] = ..., retry: RetryPolicy = ...,
+        timeout: float | None = ...,
+    ) -> MailboxRef[Any, Any]: ...  # fmt: skip
+    @overload
+    def mailbox(
+        self, name: str, worker: None = None, *, workers: int = ...,
+        keyed: bool | Callable[[Any], Any] = ..., retry: RetryPolicy = ...,
+        timeout: float | None = ...,
+    ) -> Callable[[W], W]: ...  # fmt: skip
+    def mailbox(  # noqa: PLR0913
+        self,
+        name: str,
+        worker: Any = None,
+        *,
+        workers: int = 1,
+        keyed: bool | Callable[[Any], Any] = False,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008  (frozen)
+        timeout: float | None = None,
+    ) -> Any:
+        """Declare a mailbox and what handles its messages.
+
+        Args:
+            name: of the mailbox, in the store and for everybody who sends to it.
+            worker: a function ``(message)``, ``(message, context)`` or ``()``, sync or async, or a
+                WorkerActor subclass. None: use it as a decorator, which returns the worker itself.
+            workers: how many messages may be handled at once.
+            keyed: one actor a key, each with its own state and order. True: the sender gives
+                ``key=``; or a function from the message to its key.
+            retry: when a failed message is tried again.
+            timeout: seconds that a handler may run; None: as long as it likes.
+
+        Raises:
+            ConfigError: the declaration cannot work.
+
+        """
+        scope = caller_scope(2)
+
+        def declare(found: Any) -> Any:
+            spec = self._registry.declare(
+                name, found, workers=workers, keyed=keyed, retry=retry, timeout=timeout, scope=scope
+            )
+            self._host.declare(spec)
+            return found
+
+        if worker is None:
+            return declare
+        declare(worker)
+        return MailboxRef[Any, Any](self._sender, name)
+
+    # --- sending -----------------------------------------------------------------------------
+
+    @overload
+    def tell(
+        self, mailbox: str | MailboxRef[M, Any] | type[WorkerActor], message: M, *,
+        key: str | int | None = ..., after: float | str | timedelta | None = ...,
+        at: datetime | None = ..., id: str | None = ..., if_exists: IfExists = ...,
+        connection: Any = ...,
+    ) -> int: ...  # fmt: skip
+    @overload
+    def tell(
+        self, mailbox: Callable[[M], Any] | Callable[[M, Context], Any], message: M, *,
+        key: str | int | None = ..., after: float | str | timedelta | None = ...,
+        at: datetime | None = ..., id: str | None = ..., if_exists: IfExists = ...,
+        connection: Any = ...,
+    ) -> int: ...  # fmt: skip
+    @overload
+    def tell(
+        self, mailbox: Callable[[], Any], message: None = ..., *,
+        key: str | int | None = ..., after: float | str | timedelta | None = ...,
+        at: datetime | None = ..., id: str | None = ..., if_exists: IfExists = ...,
+        connection: Any = ...,
+    ) -> int: ...  # fmt: skip
+    def tell(  # noqa: PLR0913
+        self,
+        mailbox: Any,
+        message: Any = None,
+        *,
+        key: str | int | None = None,
+        after: float | str | timedelta | None = None,
+        at: datetime | None = None,
+        id: str | None = None,  # noqa: A002  (the contract's name)
+        if_exists: IfExists = "replace",
+        connection: Any = None,
+    ) -> int:
+        """Send a message; return when it is on disk.
+
+        Inside a handler of this runtime it joins the turn: it is sent if and only if the turn
+        commits.
+
+        Args:
+            mailbox: a name, a MailboxRef, or the declared worker itself.
+            message: what the worker's annotation accepts.
+            key: for which actor, in a keyed mailbox.
+            after: not before so long: seconds, a ``timedelta`` or text such as ``"30m"``; it is a
+                future call then, a durable timer.
+            at: not before this aware ``datetime``.
+            id: your name for it, unique among the mailbox's waiting messages.
+            if_exists: what to do when one of that id waits: ``"replace"`` it (also its due time;
+                the old one is never delivered), ``"keep"`` it, or ``"raise"`` AlreadyTold.
+            connection: your own open connection to the same database (sqlite3, or SQLAlchemy's or
+                Django's around one): durable and visible when *you* commit; call :meth:`wake`
+                after it, else it is seen within 250 ms. Never joins a turn.
+
+        Returns:
+            the message's number; 0 inside a turn (numbers are given at the commit), and when
+            ``"keep"`` kept what was there.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+            MessageError: the worker does not accept the message, or the key is missing.
+            StoreError: it could not be written; nothing was sent.
+            TurnEnded: from a handler that ran past its timeout.
+
+        """
+        return self._sender.tell(
+            mailbox, message, key=key, after=after, at=at, id=id, if_exists=if_exists,
+            connection=connection,
+        )  # fmt: skip
+
+    def tell_many(  # noqa: PLR0913
+        self,
+        mailbox: Any,
+        messages: Iterable[Any],
+        *,
+        key: str | int | None = None,
+        after: float | str | timedelta | None = None,
+        at: datetime | None = None,
+        connection: Any = None,
+    ) -> list[int]:
+        """Send many messages to one mailbox in one transaction; see :meth:`tell`.
+
+        Returns:
+            their numbers, in order (zeros inside a turn).
+
+        """
+        return self._sender.tell_many(
+            mailbox, messages, key=key, after=after, at=at, connection=connection
+        )
+
+    def cancel(self, mailbox: Any, id: str | int) -> bool:  # noqa: A002  (the contract's name)
+        """Remove a waiting message, or a future call, by your id or by its number.
+
+        A message waits until its turn commits: cancelled while its handler runs, its turn is void.
+
+        Returns:
+            whether there was one. Inside a handler it joins the turn and returns False.
+
+        """
+        return self._sender.cancel(mailbox, id)
+
+    def transaction(self) -> Transaction:
+        """Collect operations in a ``with`` block and do all or none of them at its end."""
+        return Transaction(self._sender)
+
+    def ref(self, mailbox: Any, key: str | int | None = None) -> MailboxRef[Any, Any]:
+        """Return a reference to a mailbox, or to one actor of a keyed one."""
+        return MailboxRef(self._sender, self._registry.name_of(mailbox), key)
+
+    # --- looking -----------------------------------------------------------------------------
+
+    def mailboxes(self) -> list[MailboxInfo]:
+        """Return every mailbox of the store, by name."""
+        return self._looking.mailboxes()
+
+    def timers(self, mailbox: Any = None) -> list[TimerInfo]:
+        """Return future calls and retries not yet due, nearest first, at most 10,000."""
+        return self._looking.timers(mailbox)
+
+    def peek(self, mailbox: Any, n: int = 10) -> list[MessageInfo]:
+        """Return the first messages of a mailbox without touching them."""
+        return self._looking.peek(mailbox, n)
+
+    def dead(self, mailbox: Any = None) -> list[DeadLetter]:
+        """Return dead letters, oldest first, at most 10,000."""
+        return self._looking.dead(mailbox)
+
+    def find(self, id: int | str) -> MessageInfo | None:  # noqa: A002  (the contract's name)
+        """Return a waiting message or a dead letter by number, or a waiting one by your id."""
+        return self._looking.find(id)
+
+    def state(self, mailbox: Any, key: str | int | None = None) -> Any:
+        """Return an actor's committed state: its declared type, else plain data."""
+        return self._looking.state(mailbox, key)
+
+    def requeue(self, id: int) -> int:  # noqa: A002  (the contract's name)
+        """Send a dead letter again, its attempts forgotten; returns its new number.
+
+        Raises:
+            LookupError: there is no dead letter of that number.
+
+        """
+        return self._looking.requeue(id, self._host.look_again, self.events)
+
+    def discard(self, id: int) -> bool:  # noqa: A002  (the contract's name)
+        """Delete a dead letter; says whether there was one."""
+        return self._looking.discard(id, self.events)
+
+    def pause(self, mailbox: Any) -> None:
+        """Have a mailbox take no new turns, durably; what is told to it waits."""
+        self._looking.pause(mailbox, paused=True)
+        self._host.look_again()
+
+    def resume(self, mailbox: Any) -> None:
+        """Have a paused mailbox go on."""
+        self._looking.pause(mailbox, paused=False)
+        self._host.look_again()
