@@ -115,11 +115,11 @@ class ThreadDriver:
         self._pulse = pulse
         self._system: deque[Cell] = deque()
         self._lock = threading.Lock()
-        self._work = threading.Condition(self._lock)
         self._queue: deque[Cell] = deque()
         self._threads: set[threading.Thread] = set()
         self._left: set[threading.Thread] = set()
-        self._idle = 0
+        # Idle threads, each parked on a lock of its own: the cheapest way to wake just one.
+        self._seats: list[threading.Lock] = []
         self._short = False
         self._ending = False
         self._ticking = threading.Condition()
@@ -139,16 +139,17 @@ class ThreadDriver:
             self._system.append(cell)
             return
         short = False
+        seat = None
         with self._lock:
             self._queue.append(cell)
-            if self._idle >= len(self._queue):
-                self._work.notify()
+            if self._seats:
+                seat = self._seats.pop()
             elif len(self._threads) < self._most and not self._ending:
                 self._spawn()
-            elif self._idle:
-                self._work.notify()
             else:
                 short, self._short = not self._short, True
+        if seat is not None:
+            seat.release()
         if short:
             self._on_short()
 
@@ -197,7 +198,7 @@ class ThreadDriver:
     def busy(self) -> bool:
         """A cell is ready or being stepped by the pool."""
         with self._lock:
-            return bool(self._system or self._queue or self._idle < len(self._threads))
+            return bool(self._system or self._queue or len(self._seats) < len(self._threads))
 
     def next_deadline(self) -> int | None:
         """Return the earliest instant that a cell waits for."""
@@ -219,8 +220,10 @@ class ThreadDriver:
             self._ending = True
             self._ticking.notify()
         with self._lock:
-            self._work.notify_all()
+            seats, self._seats = self._seats, []
             threads = [*self._threads]
+        for seat in seats:
+            seat.release()
         until = monotonic() + timeout
         for thread in [*threads, self._clock_thread]:
             if thread is not None and thread is not threading.current_thread():
@@ -248,24 +251,31 @@ class ThreadDriver:
 
     def _run(self) -> None:
         me = threading.current_thread()
+        seat = threading.Lock()
+        seat.acquire()
         while True:
             with self._lock:
                 if me in self._left:
                     self._left.discard(me)
                     return
-                if not self._queue:
+                cell = self._queue.popleft() if self._queue else None
+                if cell is None:
                     self._short = False
-                while not self._queue:
-                    self._idle += 1
-                    woken = not self._ending and self._work.wait(_IDLE)
-                    self._idle -= 1
-                    if self._ending or (not woken and not self._queue):
+                    if self._ending:
                         self._threads.discard(me)
                         return
-                cell = self._queue.popleft()
-            cell.step()
-            self.activity += 1
-            self.drain()
+                    self._seats.append(seat)
+            if cell is not None:
+                cell.step()
+                self.activity += 1
+                self.drain()
+            elif not seat.acquire(timeout=_IDLE):
+                with self._lock:
+                    if seat in self._seats:
+                        self._seats.remove(seat)
+                        self._threads.discard(me)
+                        return
+                seat.acquire()  # it was chosen just now
 
     # --- the clock thread --------------------------------------------------------------------
 

@@ -64,12 +64,6 @@ class MailboxSpec:
     timeout: float | None
 
 
-class Arrived(msgspec.Struct, gc=False):
-    """Messages that have just been committed, in order."""
-
-    messages: list[Message]
-
-
 class DueNow(msgspec.Struct, gc=False):
     """Messages that have become due; with ``behind`` there are more of them in the store."""
 
@@ -311,6 +305,19 @@ class MailboxActor(Cell):
         if held or outcome is Outcome.AGAIN:
             self.post(Refill())
 
+    def arrived(self, messages: list[Message]) -> None:
+        """Take what was just committed, in commit order. Runs: on the committing thread."""
+        with self.lock:
+            for each in messages:
+                if self._knows(each):
+                    self._offer(each, due=False)
+            hungry = self.window.hungry and not self._refilling
+            if hungry:
+                self._refilling = True
+        if hungry:
+            self.post(Refill())
+        self._dispatch()
+
     def drop(self, number: int) -> None:
         """Mark a message as cancelled or replaced; it will not be run."""
         with self.lock:
@@ -321,11 +328,6 @@ class MailboxActor(Cell):
     def on_receive(self, message: Any) -> None:
         """Take arrivals, pages and the rest; see the classes above."""
         match message:
-            case Arrived():
-                with self.lock:
-                    for each in message.messages:
-                        if self._knows(each):
-                            self._offer(each, due=False)
             case DueNow():
                 self._due_now(message)
             case Flood():
@@ -429,15 +431,19 @@ class MailboxActor(Cell):
     def _dispatch(self) -> None:
         """Wake as many idle workers as there is work for; start them as they are needed."""
         with self.lock:
+            if not self._idle and len(self.cells) >= self.spec.workers:
+                return
             if self.stopping:
                 return
-            wanted = self.window.ready if not (self.paused or None in self.faulted) else 0
+            wanted = 0 if self.paused or None in self.faulted else self.window.ready
             wanted = max(wanted, bool(self.retiring))
-            chosen = [self._idle.pop() for _ in range(min(wanted, len(self._idle)))]
-            missing = min(wanted - len(chosen), self.spec.workers - len(self.cells))
-            for cell in chosen:
+            chosen = []
+            while wanted > len(chosen) and self._idle:
+                cell = self._idle.pop()
                 cell.idle = False
-            chosen += [self._hire() for _ in range(missing)]
+                chosen.append(cell)
+            while wanted > len(chosen) and len(self.cells) < self.spec.workers:
+                chosen.append(self._hire())
         for cell in chosen:
             cell.actor_inbox.nudge()
 

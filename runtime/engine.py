@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..actors.aio import Loop
 from ..actors.environment import Environment
-from ..actors.mailbox import Arrived, Flood, MailboxActor, MailboxSpec, Refill, SetPaused
+from ..actors.mailbox import Flood, MailboxActor, MailboxSpec, Refill, SetPaused
 from ..actors.supervisor import Supervisor
 from ..actors.timer import TimerActor
 from ..clock import monotonic
@@ -159,7 +159,7 @@ class Engine:
             for message in unit.told:
                 self._sort_in(message, arrived, later)
         for number, messages in arrived.items():
-            self.mailboxes[number].post(Arrived(messages))
+            self.mailboxes[number].arrived(messages)
         if later:
             self.timers.later(later)
 
