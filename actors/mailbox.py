@@ -230,7 +230,7 @@ class MailboxActor(Cell):
         self.environment.committer.stage(unit)
         self.finished(message)
 
-    def crashed(self, message: Message, activation: Activation, error: BaseException) -> None:
+    def actor_crashed(self, message: Message, activation: Activation, error: BaseException) -> None:
         """Restart an actor that could not be built: block its key for the back-off.
 
         A state that cannot be loaded is not tried again: the actor is faulted at once.

@@ -248,7 +248,7 @@ class WorkerCell(Cell):
         except BaseException as error:
             activation.object = None
             activation.clean = False
-            mailbox.crashed(message, activation, error)
+            mailbox.actor_crashed(message, activation, error)
             raise Unbuilt from error
         return activation
 
