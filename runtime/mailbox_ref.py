@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", contravariant=True)
 R = TypeVar("R", covariant=True)
+
+
+class Receives(Protocol[M, R]):
+    """A worker class, to a type checker: what ``on_receive`` takes and returns."""
+
+    def on_receive(self, message: M, /) -> R:
+        """Handle one message."""
+        ...
 
 
 class MailboxRef(Generic[M, R]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -24,14 +23,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..actors.turn import Context
-    from ..actors.worker import WorkerActor
     from ..clock import Clock
     from ..persistence.store import IfExists
+    from .mailbox_ref import Receives
     from .records import DeadLetter, MailboxInfo, MessageInfo, TimerInfo
 
 M = TypeVar("M")
 R = TypeVar("R")
 W = TypeVar("W")
+
+if TYPE_CHECKING:
+    # What a mailbox's worker may be, to a type checker: its message and its result are read off it.
+    Function = Callable[[M], R] | Callable[[M, Context], R]
+    Class = type[Receives[M, R]]
+    Key = str | int | None
+    Delay = float | str | timedelta | None
 
 
 class Runtime:
@@ -137,12 +143,16 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         """Start; coroutine handlers run on this event loop."""
+        import asyncio  # 15 ms, which only those pay who use it
+
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._host.start, standby=True, loop=loop)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Stop, without blocking the event loop."""
+        import asyncio
+
         await asyncio.to_thread(self.stop)
 
     @asynccontextmanager
@@ -160,27 +170,33 @@ class Runtime:
 
     @overload
     def mailbox(
-        self, name: str, worker: Callable[[M], Awaitable[R]], *, workers: int = ...,
-        keyed: bool | Callable[[Any], Any] = ..., retry: RetryPolicy = ...,
-        timeout: float | None = ...,
+        self, name: str, worker: Class[M, Awaitable[R]] | Function[M, Awaitable[R]], *,
+        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
+        retry: RetryPolicy = ..., timeout: float | None = ...,
     ) -> MailboxRef[M, R]: ...  # fmt: skip
     @overload
     def mailbox(
-        self, name: str, worker: Callable[[M], R] | Callable[[M, Context], R], *,
-        workers: int = ..., keyed: bool | Callable[[Any], Any] = ..., retry: RetryPolicy = ...,
-        timeout: float | None = ...,
+        self, name: str, worker: Class[M, R] | Function[M, R], *,
+        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
+        retry: RetryPolicy = ..., timeout: float | None = ...,
     ) -> MailboxRef[M, R]: ...  # fmt: skip
     @overload
     def mailbox(
-        self, name: str, worker: type[WorkerActor], *, workers: int = ...,
-        keyed: bool | Callable[[Any], Any] = ..., retry: RetryPolicy = ...,
-        timeout: float | None = ...,
-    ) -> MailboxRef[Any, Any]: ...  # fmt: skip
+        self, name: str, worker: Callable[[], Awaitable[R]], *,
+        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
+        retry: RetryPolicy = ..., timeout: float | None = ...,
+    ) -> MailboxRef[None, R]: ...  # fmt: skip
     @overload
     def mailbox(
-        self, name: str, worker: None = None, *, workers: int = ...,
-        keyed: bool | Callable[[Any], Any] = ..., retry: RetryPolicy = ...,
-        timeout: float | None = ...,
+        self, name: str, worker: Callable[[], R], *,
+        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
+        retry: RetryPolicy = ..., timeout: float | None = ...,
+    ) -> MailboxRef[None, R]: ...  # fmt: skip
+    @overload
+    def mailbox(
+        self, name: str, worker: None = None, *,
+        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
+        retry: RetryPolicy = ..., timeout: float | None = ...,
     ) -> Callable[[W], W]: ...  # fmt: skip
     def mailbox(  # noqa: PLR0913
         self,
@@ -226,24 +242,27 @@ class Runtime:
 
     @overload
     def tell(
-        self, mailbox: str | MailboxRef[M, Any] | type[WorkerActor], message: M, *,
-        key: str | int | None = ..., after: float | str | timedelta | None = ...,
-        at: datetime | None = ..., id: str | None = ..., if_exists: IfExists = ...,
-        connection: Any = ...,
+        self, mailbox: str, message: Any = ..., *,
+        key: Key = ..., after: Delay = ..., at: datetime | None = ...,
+        id: str | None = ..., if_exists: IfExists = ..., connection: Any = ...,
     ) -> int: ...  # fmt: skip
     @overload
     def tell(
-        self, mailbox: Callable[[M], Any] | Callable[[M, Context], Any], message: M, *,
-        key: str | int | None = ..., after: float | str | timedelta | None = ...,
-        at: datetime | None = ..., id: str | None = ..., if_exists: IfExists = ...,
-        connection: Any = ...,
+        self, mailbox: MailboxRef[M, Any] | Class[M, Any], message: M, *,
+        key: Key = ..., after: Delay = ..., at: datetime | None = ...,
+        id: str | None = ..., if_exists: IfExists = ..., connection: Any = ...,
     ) -> int: ...  # fmt: skip
     @overload
     def tell(
-        self, mailbox: Callable[[], Any], message: None = ..., *,
-        key: str | int | None = ..., after: float | str | timedelta | None = ...,
-        at: datetime | None = ..., id: str | None = ..., if_exists: IfExists = ...,
-        connection: Any = ...,
+        self, mailbox: Function[M, Any], message: M, *,
+        key: Key = ..., after: Delay = ..., at: datetime | None = ...,
+        id: str | None = ..., if_exists: IfExists = ..., connection: Any = ...,
+    ) -> int: ...  # fmt: skip
+    @overload
+    def tell(
+        self, mailbox: MailboxRef[None, Any] | Callable[[], Any], message: None = ..., *,
+        key: Key = ..., after: Delay = ..., at: datetime | None = ...,
+        id: str | None = ..., if_exists: IfExists = ..., connection: Any = ...,
     ) -> int: ...  # fmt: skip
     def tell(  # noqa: PLR0913
         self,
@@ -292,6 +311,21 @@ class Runtime:
             connection=connection,
         )  # fmt: skip
 
+    @overload
+    def tell_many(
+        self, mailbox: str, messages: Iterable[Any], *,
+        key: Key = ..., after: Delay = ..., at: datetime | None = ..., connection: Any = ...,
+    ) -> list[int]: ...  # fmt: skip
+    @overload
+    def tell_many(
+        self, mailbox: MailboxRef[M, Any] | Class[M, Any], messages: Iterable[M], *,
+        key: Key = ..., after: Delay = ..., at: datetime | None = ..., connection: Any = ...,
+    ) -> list[int]: ...  # fmt: skip
+    @overload
+    def tell_many(
+        self, mailbox: Function[M, Any], messages: Iterable[M], *,
+        key: Key = ..., after: Delay = ..., at: datetime | None = ..., connection: Any = ...,
+    ) -> list[int]: ...  # fmt: skip
     def tell_many(  # noqa: PLR0913
         self,
         mailbox: Any,
@@ -327,7 +361,21 @@ class Runtime:
         """Collect operations in a ``with`` block and do all or none of them at its end."""
         return Transaction(self._sender)
 
-    def ref(self, mailbox: Any, key: str | int | None = None) -> MailboxRef[Any, Any]:
+    @overload
+    def ref(self, mailbox: str, key: Key = ...) -> MailboxRef[Any, Any]: ...
+    @overload
+    def ref(self, mailbox: MailboxRef[M, R], key: Key = ...) -> MailboxRef[M, R]: ...
+    @overload
+    def ref(self, mailbox: Class[M, Awaitable[R]], key: Key = ...) -> MailboxRef[M, R]: ...
+    @overload
+    def ref(self, mailbox: Class[M, R], key: Key = ...) -> MailboxRef[M, R]: ...
+    @overload
+    def ref(self, mailbox: Function[M, Awaitable[R]], key: Key = ...) -> MailboxRef[M, R]: ...
+    @overload
+    def ref(self, mailbox: Function[M, R], key: Key = ...) -> MailboxRef[M, R]: ...
+    @overload
+    def ref(self, mailbox: Callable[[], R], key: Key = ...) -> MailboxRef[None, R]: ...
+    def ref(self, mailbox: Any, key: Key = None) -> Any:
         """Return a reference to a mailbox, or to one actor of a keyed one."""
         return MailboxRef(self._sender, self._registry.name_of(mailbox), key)
 
