@@ -37,7 +37,7 @@ class Slots:
         try:
             if os.fstat(fd).st_size < SLOTS * _WIDTH:
                 os.ftruncate(fd, SLOTS * _WIDTH)
-            self._map = mmap.mmap(fd, SLOTS * _WIDTH)
+            self._map: mmap.mmap | bytearray = mmap.mmap(fd, SLOTS * _WIDTH)
         finally:
             os.close(fd)
         self._free = list(range(SLOTS - 1, -1, -1))
@@ -69,8 +69,10 @@ class Slots:
             _PACK(self._map, slot * _WIDTH, number)
 
     def close(self) -> None:
-        """Unmap the file."""
-        self._map.close()
+        """Unmap the file; a handler that was left behind may still note, into nothing."""
+        mapped, self._map = self._map, bytearray(SLOTS * _WIDTH)
+        if isinstance(mapped, mmap.mmap):
+            mapped.close()
 
 
 def read(path: Path) -> list[int]:

@@ -115,37 +115,20 @@ class Host:
             self._say("standby", owner=pid)
             self._ownership.stand_by(lambda: self._take_over(monotonic() - since))
 
-    def stop(self, timeout: float) -> list[str]:
-        """Become a client again; returns the handlers that did not end in time."""
+    def stop(self, timeout: float) -> None:
+        """Become a client again, and close the store; the next call opens it again."""
         if self._on_own_thread():
             # A handler cannot wait for itself: the rest is done by a thread that can.
             threading.Thread(target=self.stop, args=(timeout,), name="callboard-stop").start()
-            return []
+            return
         with self._lock:
-            role, self.role = self.role, "client"
-            if role == "client":
-                return []
-            unfinished: list[str] = []
-            engine, self.engine = self.engine, None
-            if self._bell is not None:
-                self._bell.close()
-                self._bell = None
-            if engine is not None:
-                unfinished = engine.stop(timeout)
-            self.committer.become(_ClientHooks(self._ringer), None, None)
-            self._let_go()
-            if self._events.on:
-                self._events.emit("runtime.stopped", unfinished=unfinished)
-            self._events.flush(1.0)
+            if self.started:
+                self._stop(timeout)
+            self.committer.close()
+            self._ringer.close()
+            self.store.close()
+            self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
         self.ended.set()
-        return unfinished
-
-    def close(self) -> None:
-        """Close the store as well; the next call opens it again."""
-        self.committer.close()
-        self._ringer.close()
-        self.store.close()
-        self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
 
     def crash(self) -> None:
         """Throw away all memory without finishing anything: for tests."""
@@ -201,6 +184,21 @@ class Host:
 
     # --- inside ------------------------------------------------------------------------------
 
+    def _stop(self, timeout: float) -> None:
+        self.role = "client"
+        unfinished: list[str] = []
+        engine, self.engine = self.engine, None
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
+        if engine is not None:
+            unfinished = engine.stop(timeout)
+        self.committer.become(_ClientHooks(self._ringer), None, None)
+        self._let_go()
+        if self._events.on:
+            self._events.emit("runtime.stopped", unfinished=unfinished)
+        self._events.flush(1.0)
+
     def _own(self, waited: float) -> None:
         """Take over; this process holds the owner's lock."""
         self._slots = Slots(self.store.companion.slots)
@@ -233,18 +231,21 @@ class Host:
 
     def _take_over(self, waited: float) -> None:
         """Become the owner after the one before has ended. Runs: on the standby's thread."""
-        with self._lock:
+        while not self._lock.acquire(timeout=0.05):
             if self.role != "standby":
-                return
-            try:
+                return  # it is being stopped by one who waits for this thread
+        try:
+            if self.role == "standby":
                 self._own(waited)
-            except StoreError as error:
-                self.failure = error
-                self._let_go()
-                self.role = "client"
-                self.ended.set()
-                if self._events.on:
-                    self._events.emit("owner.lost", error=str(error))
+        except StoreError as error:
+            self.failure = error
+            self._let_go()
+            self.role = "client"
+            self.ended.set()
+            if self._events.on:
+                self._events.emit("owner.lost", error=str(error))
+        finally:
+            self._lock.release()
 
     def _let_go(self) -> None:
         if self._slots is not None:

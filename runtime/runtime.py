@@ -119,7 +119,6 @@ class Runtime:
 
         """
         self._host.stop(timeout)
-        self._host.close()
 
     def run(self) -> None:
         """Start, and block until SIGTERM or SIGINT; a second signal ends the process at once.
@@ -130,7 +129,6 @@ class Runtime:
         """
         self._host.start(standby=True)
         serve(self._host)
-        self._host.close()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -311,14 +309,15 @@ class Runtime:
             connection=connection,
         )  # fmt: skip
 
+    # Of a list of two kinds mypy makes a list of objects: for a class that takes both, no check.
     @overload
     def tell_many(
-        self, mailbox: str, messages: Iterable[Any], *,
+        self, mailbox: str | Class[Any, Any], messages: Iterable[Any], *,
         key: Key = ..., after: Delay = ..., at: datetime | None = ..., connection: Any = ...,
     ) -> list[int]: ...  # fmt: skip
     @overload
     def tell_many(
-        self, mailbox: MailboxRef[M, Any] | Class[M, Any], messages: Iterable[M], *,
+        self, mailbox: MailboxRef[M, Any], messages: Iterable[M], *,
         key: Key = ..., after: Delay = ..., at: datetime | None = ..., connection: Any = ...,
     ) -> list[int]: ...  # fmt: skip
     @overload

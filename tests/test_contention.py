@@ -1,0 +1,113 @@
+"""Neighbours on one file: clients in loops, a foreign connection, and handlers that compute."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+from callboard import Runtime
+from callboard.clock import monotonic
+
+from .processes import Child
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLIENT = """
+import sys
+from callboard import Runtime
+from callboard.clock import monotonic
+rt = Runtime("board.db")
+print("up", flush=True)
+until = monotonic() + float(sys.argv[1])
+worst, count, errors = 0.0, 0, 0
+while monotonic() < until:
+    begun = monotonic()
+    try:
+        rt.tell("work", count)
+        count += 1
+    except Exception as error:
+        errors += 1
+        print("error", repr(error), flush=True)
+    worst = max(worst, monotonic() - begun)
+print("done", count, errors, round(worst, 3), flush=True)
+"""
+
+
+def test_clients_and_a_foreign_connection_beside_a_saturated_owner(tmp_path: Path) -> None:
+    """Nobody waits over a second, and nobody sees "database is locked"."""
+    seconds = 3.0
+    rt = Runtime(tmp_path / "board.db")
+    rt.mailbox("work", lambda _n: None, workers=2)
+    stop = threading.Event()
+    told = [0]
+
+    def saturate() -> None:
+        while not stop.is_set():
+            rt.tell_many("work", range(500))
+            told[0] += 500
+
+    with rt:
+        teller = threading.Thread(target=saturate)
+        with Child(CLIENT, seconds, cwd=tmp_path) as one, Child(CLIENT, seconds, cwd=tmp_path) as two:
+            one.wait_for("up")
+            two.wait_for("up")
+            teller.start()
+            host = sqlite3.connect(tmp_path / "board.db", timeout=5.0, isolation_level=None)
+            host.execute("CREATE TABLE IF NOT EXISTS mine (n INTEGER)")
+            worst, until = 0.0, monotonic() + seconds
+            while monotonic() < until:
+                begun = monotonic()
+                host.execute("INSERT INTO mine VALUES (1)")
+                worst = max(worst, monotonic() - begun)
+                stop.wait(0.01)
+            results = [child.wait_for("done").split() for child in (one, two)]
+            stop.set()
+            teller.join(10)
+            host.close()
+    for _, count, errors, longest in results:
+        assert int(errors) == 0
+        assert int(count) > 20
+        assert float(longest) < 1.0
+    assert worst < 1.0
+    assert told[0] > 5000
+
+
+COMPUTE = """
+import sys, threading
+from callboard import Runtime
+from callboard.clock import monotonic
+rt = Runtime("board.db")
+stop = threading.Event()
+@rt.mailbox("compute", workers=4)
+def compute(n: int) -> None:
+    while not stop.is_set():
+        for _ in range(1000):
+            n = (n * 31 + 7) % 1000003
+rt.mailbox("quick", lambda n: None)
+
+def measure():
+    rt.tell_many("compute", range(4))
+    threading.Event().wait(0.2)
+    waits = []
+    for n in range(300):
+        begun = monotonic()
+        rt.tell("quick", n)
+        waits.append(monotonic() - begun)
+    stop.set()
+    waits.sort()
+    print("p99", round(waits[int(len(waits) * 0.99)] * 1000, 2), flush=True)
+    import os, signal
+    os.kill(os.getpid(), signal.SIGTERM)
+
+rt.events.subscribe(lambda e: threading.Thread(target=measure).start(), "owner.taken")
+rt.run()
+"""
+
+
+def test_a_tell_beside_four_computing_handlers_returns_soon(tmp_path: Path) -> None:
+    with Child(COMPUTE, cwd=tmp_path) as child:
+        p99 = float(child.wait_for("p99", timeout=60).split()[1])
+        child.end()
+    assert p99 <= 30, f"p99 {p99} ms"
