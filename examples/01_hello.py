@@ -18,6 +18,7 @@ if __name__ == "__main__":
 # First run, killed after a second:
 # > hello now
 #
-# Second run; the second line was told by the first:
+# Second run, ten seconds later; the second line was told by the first run:
 # > hello now
+# > hello even after a crash
 # > hello even after a crash

@@ -155,7 +155,12 @@ class Runtime:
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[None]:
-        """Run as an ASGI lifespan: ``FastAPI(lifespan=rt.lifespan)``."""
+        """Run as an ASGI lifespan: ``FastAPI(lifespan=rt.lifespan)``.
+
+        Args:
+            app: what the server gives; not used.
+
+        """
         del app
         async with self:
             yield
@@ -335,7 +340,15 @@ class Runtime:
         at: datetime | None = None,
         connection: Any = None,
     ) -> list[int]:
-        """Send many messages to one mailbox in one transaction; see :meth:`tell`.
+        """Send many messages to one mailbox in one transaction.
+
+        Args:
+            mailbox: as for :meth:`tell`.
+            messages: all or none of them are sent.
+            key: as for :meth:`tell`, one for all.
+            after: as for :meth:`tell`, one for all.
+            at: as for :meth:`tell`, one for all.
+            connection: as for :meth:`tell`.
 
         Returns:
             their numbers, in order (zeros inside a turn).
@@ -349,6 +362,10 @@ class Runtime:
         """Remove a waiting message, or a future call, by your id or by its number.
 
         A message waits until its turn commits: cancelled while its handler runs, its turn is void.
+
+        Args:
+            mailbox: where it waits.
+            id: your id, a text; or its number.
 
         Returns:
             whether there was one. Inside a handler it joins the turn and returns False.
@@ -375,7 +392,16 @@ class Runtime:
     @overload
     def ref(self, mailbox: Callable[[], R], key: Key = ...) -> MailboxRef[None, R]: ...
     def ref(self, mailbox: Any, key: Key = None) -> Any:
-        """Return a reference to a mailbox, or to one actor of a keyed one."""
+        """Return a reference to a mailbox, or to one actor of a keyed one.
+
+        Args:
+            mailbox: a name, a reference, or the declared worker itself.
+            key: of the actor.
+
+        Raises:
+            MailboxNotFound: the worker was never declared. A name is looked up when it is told to.
+
+        """
         return MailboxRef(self._sender, self._registry.name_of(mailbox), key)
 
     # --- looking -----------------------------------------------------------------------------
@@ -385,27 +411,57 @@ class Runtime:
         return self._looking.mailboxes()
 
     def timers(self, mailbox: Any = None) -> list[TimerInfo]:
-        """Return future calls and retries not yet due, nearest first, at most 10,000."""
+        """Return future calls and retries not yet due, nearest first, at most 10,000.
+
+        Args:
+            mailbox: of this one alone; None: of all.
+
+        """
         return self._looking.timers(mailbox)
 
     def peek(self, mailbox: Any, n: int = 10) -> list[MessageInfo]:
-        """Return the first messages of a mailbox without touching them."""
+        """Return the first messages of a mailbox without touching them.
+
+        Args:
+            mailbox: where they wait.
+            n: at most so many.
+
+        """
         return self._looking.peek(mailbox, n)
 
     def dead(self, mailbox: Any = None) -> list[DeadLetter]:
-        """Return dead letters, oldest first, at most 10,000."""
+        """Return dead letters, oldest first, at most 10,000.
+
+        Args:
+            mailbox: of this one alone; None: of all.
+
+        """
         return self._looking.dead(mailbox)
 
     def find(self, id: int | str) -> MessageInfo | None:  # noqa: A002  (the contract's name)
-        """Return a waiting message or a dead letter by number, or a waiting one by your id."""
+        """Return a message that waits, or a dead letter; None when there is neither.
+
+        Args:
+            id: its number; or your id, for a waiting one.
+
+        """
         return self._looking.find(id)
 
     def state(self, mailbox: Any, key: str | int | None = None) -> Any:
-        """Return an actor's committed state: its declared type, else plain data."""
+        """Return an actor's committed state: its declared type, else plain data.
+
+        Args:
+            mailbox: of the actor.
+            key: of the actor, in a keyed mailbox.
+
+        """
         return self._looking.state(mailbox, key)
 
     def requeue(self, id: int) -> int:  # noqa: A002  (the contract's name)
         """Send a dead letter again, its attempts forgotten; returns its new number.
+
+        Args:
+            id: number of the dead letter.
 
         Raises:
             LookupError: there is no dead letter of that number.
@@ -414,15 +470,30 @@ class Runtime:
         return self._looking.requeue(id, self._host.look_again, self.events)
 
     def discard(self, id: int) -> bool:  # noqa: A002  (the contract's name)
-        """Delete a dead letter; says whether there was one."""
+        """Delete a dead letter; says whether there was one.
+
+        Args:
+            id: number of the dead letter.
+
+        """
         return self._looking.discard(id, self.events)
 
     def pause(self, mailbox: Any) -> None:
-        """Have a mailbox take no new turns, durably; what is told to it waits."""
+        """Have a mailbox take no new turns, durably; what is told to it waits.
+
+        Args:
+            mailbox: which.
+
+        """
         self._looking.pause(mailbox, paused=True)
         self._host.look_again()
 
     def resume(self, mailbox: Any) -> None:
-        """Have a paused mailbox go on."""
+        """Have a paused mailbox go on.
+
+        Args:
+            mailbox: which.
+
+        """
         self._looking.pause(mailbox, paused=False)
         self._host.look_again()

@@ -221,13 +221,16 @@ class Transaction:
         id: str | None = None,  # noqa: A002  (the contract's name)
         if_exists: IfExists = "replace",
     ) -> int:
-        """Send a message at the commit; returns 0, as numbers are given then."""
+        """Send a message at the commit; returns 0, as numbers are given then.
+
+        It takes what :meth:`Runtime.tell` takes.
+        """
         due = self._sender.due(after, at)
         self._add(self._sender.operation(mailbox, message, key, due, id, if_exists))
         return 0
 
     def cancel(self, mailbox: Any, id: str | int) -> None:  # noqa: A002  (the contract's name)
-        """Remove a waiting message at the commit."""
+        """Remove a waiting message at the commit; see :meth:`Runtime.cancel`."""
         self._add(self._sender.cancelling(mailbox, id))
 
     def execute(self, sql: str, params: Params = (), *, expect: int | None = None) -> None:
