@@ -141,6 +141,11 @@ class Accepts:
             return ()
         return (*self.records, *((PLAIN,) if self._plain else ()))
 
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The current version of each of :attr:`kinds`."""
+        return tuple(self.records[k][1] if k in self.records else 1 for k in self.kinds)
+
     def knows(self, kind: str, version: int) -> bool:
         """Say whether a stored kind and version can be decoded by the running code."""
         if kind == PLAIN:

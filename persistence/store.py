@@ -260,6 +260,8 @@ class Declaration(msgspec.Struct, frozen=True):
     workers: int = 1
     keyed: bool = False
     kinds: tuple[str, ...] = ()
+    versions: tuple[int, ...] = ()
+    """Of the kinds, in their order: what plain data that somebody types is stored as."""
 
 
 class MailboxRow(msgspec.Struct, frozen=True):

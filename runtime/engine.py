@@ -329,6 +329,8 @@ class Engine:
 
 def declaration(spec: MailboxSpec) -> Declaration:
     """Return what the store keeps of a declared mailbox."""
+    accepts = spec.behaviour.accepts
     return Declaration(
-        spec.name, workers=spec.workers, keyed=spec.keyed, kinds=spec.behaviour.accepts.kinds
-    )
+        spec.name, workers=spec.workers, keyed=spec.keyed, kinds=accepts.kinds,
+        versions=accepts.versions,
+    )  # fmt: skip
