@@ -1,0 +1,55 @@
+"""JSON that somebody types, as a message that a mailbox accepts."""
+
+from __future__ import annotations
+
+from dataclasses import make_dataclass
+from keyword import iskeyword
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..actors.messages import PLAIN, message
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..runtime.runtime import Runtime
+
+
+def parse(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ConfigError: it is none.
+
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        msg = f"""the message is not JSON ({error}): text needs quotes, '"{text}"'"""
+        raise ConfigError(msg) from error
+
+
+def typed(rt: Runtime, mailbox: str, value: Any) -> Any:
+    """Give plain data the kind that the mailbox takes, where it takes exactly one.
+
+    Raises:
+        ConfigError: it takes several, and JSON does not say which is meant.
+        MailboxNotFound: the store does not know the mailbox.
+
+    """
+    declared = rt._registry.row(mailbox).declaration  # noqa: SLF001  (what the owner has declared)
+    if not declared.kinds or PLAIN in declared.kinds or not isinstance(value, dict):
+        return value
+    if len(declared.kinds) > 1:
+        msg = (
+            f"mailbox {mailbox!r} takes {' or '.join(declared.kinds)}, and JSON does not say "
+            "which: tell it from code"
+        )
+        raise ConfigError(msg)
+    names = [name for name in value if not (name.isidentifier() and not iskeyword(name))]
+    if names:
+        msg = f"mailbox {mailbox!r} takes {declared.kinds[0]}, which has no field {names[0]!r}"
+        raise ConfigError(msg)
+    kind, version = declared.kinds[0], next(iter(declared.versions), 1)
+    record = make_dataclass(kind, list(value))
+    return (record if version == 1 else message(kind, version=version)(record))(**value)

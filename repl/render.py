@@ -1,0 +1,134 @@
+"""Results as people and programs read them: a table on a terminal, JSON lines otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Format = Literal["table", "jsonl"]
+
+#: The longest text in a cell of a table; JSON lines are never shortened.
+LONGEST = 60
+#: What a table leaves out because it fills the screen; JSON lines have it.
+_LEFT_OUT = ("traceback",)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One sentence for people, and the same as fields for programs."""
+
+    text: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Records of one kind, and what to say to people when there are none."""
+
+    records: Sequence[Any]
+    empty: str
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Plain data or a state, shown as JSON: indented for people, one line for programs."""
+
+    value: Any
+
+
+def default_format(stream: TextIO | None = None) -> Format:
+    """Return ``"table"`` for a terminal, ``"jsonl"`` for a pipe or a file."""
+    return "table" if (stream or sys.stdout).isatty() else "jsonl"
+
+
+def render(result: Any, form: Format) -> str:
+    """Return a command's result as text, without the last newline; "" when there is nothing."""
+    if result is None:
+        return ""
+    if form == "jsonl":
+        return _lines(result)
+    if isinstance(result, Said):
+        return result.text
+    if isinstance(result, Listing):
+        return _table(result.records) if result.records else result.empty
+    if isinstance(result, Value):
+        import msgspec
+
+        return msgspec.json.format(_json(result.value), indent=2)
+    return columns([[name, cell(value)] for name, value in fields(result).items()])
+
+
+def columns(rows: Sequence[Sequence[object]], headers: Sequence[str] = ()) -> str:
+    """Lay rows out in columns: text to the left, numbers to the right and with separators."""
+    from tabulate import tabulate  # type: ignore[import-untyped]
+
+    shown = [[f"{cell:,}" if _is_number(cell) else str(cell) for cell in row] for row in rows]
+    align = ["right" if all(_is_number(cell) for cell in column) else "left"
+             for column in zip(*rows, strict=True)]  # fmt: skip
+    laid: str = tabulate(
+        shown, headers, tablefmt="simple" if headers else "plain", colalign=align,
+        disable_numparse=True, preserve_whitespace=True,
+    )  # fmt: skip
+    return "\n".join(line.rstrip() for line in laid.splitlines())
+
+
+def fields(record: Any) -> dict[str, Any]:
+    """Return a record's fields by name, without copying what is in them."""
+    if isinstance(record, dict):
+        return record
+    return {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
+
+
+def cell(value: Any) -> object:
+    """Return what a table shows of a value: one line, not too long."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    text = value if isinstance(value, str) else _json(value)
+    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _table(records: Sequence[Any]) -> str:
+    names = [name for name in fields(records[0]) if name not in _LEFT_OUT]
+    rows = [[_numbered(name, found[name]) for name in names]
+            for found in map(fields, records)]  # fmt: skip
+    return columns(rows, [name.replace("_", " ") for name in names])
+
+
+def _numbered(name: str, value: Any) -> object:
+    # A message's number is a name to type again: no separators.
+    return str(value) if name == "id" else cell(value)
+
+
+def _lines(result: Any) -> str:
+    if isinstance(result, Said):
+        return _json(result.fields)
+    if isinstance(result, Listing):
+        return "\n".join(_json(fields(each)) for each in result.records)
+    if isinstance(result, Value):
+        return _json(result.value)
+    return _json(fields(result))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _json(value: Any) -> str:
+    import msgspec
+
+    return msgspec.json.encode(value).decode()
