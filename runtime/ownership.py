@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two tries of a process that stands by.
 TRY_EVERY = 0.05
+# Who asks for the owner holds the lock for a moment: that makes nobody the owner.
+_TRIES = 100
 
 
 class Ownership:
@@ -37,16 +39,20 @@ class Ownership:
 
     def take(self) -> bool:
         """Take the lock if it is free."""
-        fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return False
-        os.ftruncate(fd, 0)
-        os.write(fd, str(os.getpid()).encode())
-        self._fd = fd
-        return True
+        for _ in range(_TRIES):
+            fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                if self.owner() is not None:
+                    return False
+                continue
+            os.ftruncate(fd, 0)
+            os.write(fd, str(os.getpid()).encode())
+            self._fd = fd
+            return True
+        return False
 
     def owner(self) -> int | None:
         """Return the process id of the one that owns the store; None when nobody does."""

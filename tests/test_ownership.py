@@ -1,0 +1,38 @@
+"""Owning a store is a lock that others may look at."""
+
+import threading
+from pathlib import Path
+
+from callboard.runtime.ownership import Ownership
+
+
+def test_one_takes_and_others_see_who(tmp_path: Path) -> None:
+    first, second = Ownership(tmp_path / "owner"), Ownership(tmp_path / "owner")
+    assert second.owner() is None
+    assert first.take()
+    assert second.owner() is not None
+    assert not second.take()
+    first.release()
+    assert second.take()
+    second.release()
+
+
+def test_who_looks_is_in_nobodys_way(tmp_path: Path) -> None:
+    owner, looker = Ownership(tmp_path / "owner"), Ownership(tmp_path / "owner")
+    assert owner.take()  # the file is there from now on
+    owner.release()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            looker.owner()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for _ in range(500):
+            assert owner.take()
+            owner.release()
+    finally:
+        ended.set()
+        thread.join()
