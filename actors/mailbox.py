@@ -340,17 +340,14 @@ class MailboxActor(Cell):
             case _:
                 pass
         self._unblock_due()
-        if self.window.hungry:
-            self._refill()
-        self._refilling = False
+        self._fill()
         self._dispatch()
 
     def reload(self) -> None:
         """Forget the window and read it anew; what is in hand stays in hand."""
         with self.lock:
             self.window.reset()
-        self._refilling = False
-        self._refill()
+        self._fill()
         self._dispatch()
 
     def sweep(self) -> None:
@@ -403,6 +400,19 @@ class MailboxActor(Cell):
                 version=message.version,
             )  # fmt: skip
         return known
+
+    def _fill(self) -> None:
+        """Refill while the window is hungry.
+
+        Whoever gets hungry during a refill posts none, so what is left of that is looked at under
+        the lock, together with saying that the refill is over.
+        """
+        while True:
+            with self.lock:
+                self._refilling = self.window.hungry
+                if not self._refilling:
+                    return
+            self._refill()
 
     def _refill(self) -> None:
         """Read pages until the window is full or the store has no more."""

@@ -47,13 +47,16 @@ class Page(msgspec.Struct, frozen=True):
 class Lane:
     """How far one lane has been seen."""
 
-    __slots__ = ("behind", "complete", "due", "tail")
+    __slots__ = ("behind", "complete", "due", "missed", "tail")
 
     def __init__(self, *, due: bool) -> None:
         """Nothing has been seen yet: everything may be in the store."""
         self.due = due
         self.tail: Place | None = None
         self.complete = False
+        # Something was left in the store since the last page was asked for: the page may have been
+        # read before that was committed, so a short page does not mean that there is no more.
+        self.missed = False
         # Keys with rows in the store that are not loaded, and how far each is loaded.
         self.behind: dict[str, Place | None] = {}
 
@@ -125,6 +128,11 @@ class Window:
         lane = self.due if due else self.waiting
         if message.number in self.held:
             return True
+        taken = self._offered(lane, message)
+        lane.missed = lane.missed or not taken
+        return taken
+
+    def _offered(self, lane: Lane, message: Message) -> bool:
         place = lane.place(message)
         seen = lane.tail is not None and place <= lane.tail
         if self._left_behind(lane, message):
@@ -266,6 +274,8 @@ class Window:
         page = self._next_page() if self.loaded < self.size else None
         if page is None:
             self.hungry = False
+        else:
+            (self.due if page.due else self.waiting).missed = False
         return page
 
     def _next_page(self) -> Page | None:
@@ -303,6 +313,8 @@ class Window:
             keys that are blocked now, and until when.
 
         """
+        if page.key in self.blocked:
+            return []  # blocked while it was read: its pages are read when it is unblocked
         lane = self.due if page.due else self.waiting
         count = 0
         blocked: list[tuple[str | None, int]] = []
@@ -327,12 +339,15 @@ class Window:
                     return blocked
                 continue
             self._load(lane, message)
-        if count < page.limit:
-            if page.key is not None:
-                lane.behind.pop(page.key, None)
-            else:
-                lane.complete = True
+        if count < page.limit and not lane.missed:
+            self._saw_the_end(lane, page.key)
         return blocked
+
+    def _saw_the_end(self, lane: Lane, key: str | None) -> None:
+        if key is not None:
+            lane.behind.pop(key, None)
+        else:
+            lane.complete = True
 
     def reset(self) -> None:
         """Forget everything but what is in hand: the mailbox reads its window anew."""
