@@ -193,13 +193,17 @@ class Run:
             if code is not None:
                 msg = f"the {name} ended by itself with code {code}; it said: {child.last_words()}"
                 raise DemoFailed(msg)
-        seen = (self._progress.told, self._progress.counted, self._waiting, self._progress.killed)
+        # What waits for the overview comes and goes with its reports, whatever else stands still.
+        waits = sum(box.waiting for name, box in self._boxes.items() if name != "overview")
+        seen = (self._progress.told, self._progress.counted, waits, self._progress.killed)
         if seen != self._moved[1]:
             self._moved = (monotonic(), seen)
         elif monotonic() - self._moved[0] > PATIENCE:
+            stuck = [f"{box.waiting} in {name}" for name, box in self._boxes.items() if box.waiting]
             msg = (
-                f"nothing has moved for {PATIENCE:g} s: {', '.join(self._progress.parts())}, "
-                f"{self._waiting} waiting; the service said: {self._owner.last_words()}"
+                f"nothing has moved for {PATIENCE:g} s: {', '.join(self._progress.parts())}; "
+                f"waiting: {' and '.join(stuck) or 'nothing'}; "
+                f"the service said: {self._owner.last_words()}"
             )
             raise DemoFailed(msg)
 
