@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 
 from ..clock import monotonic
 from ..errors import StoreError, StoreOwned
-from .hooks import Hooks, ThreadWaiter, Waiter
+from .breath import Breath
+from .hooks import Hooks, ThreadWaiter, Waiter, call, wake
 from .store import Outcome, Unit, Written
 
 if TYPE_CHECKING:
@@ -43,11 +44,8 @@ GROUP_BYTES = 8 * 1024 * 1024
 #: What may be staged before workers wait.
 STAGED_UNITS = 2 * GROUP_UNITS
 STAGED_BYTES = 2 * GROUP_BYTES
-# A user's own connection cannot pass the gate: SQLite's busy handler sleeps up to 100 ms between
-# its tries. After a second without a pause the lock is left free for 30 ms in every 300.
-_BREATH, _BREATH_EVERY, _OUT_OF_BREATH = 0.03, 0.3, 1.0
-# Beside a sender that tells one by one the commit thread leaves a few acknowledgements to it: with a
-# commit of their own they would make every tell wait for theirs.
+# Beside a sender that tells one by one the commit thread leaves a few acknowledgements to it: with
+# a commit of their own they would make every tell wait for theirs.
 _GRACE, _LATELY, _FEW = 0.001, 0.002, 64
 _RETRY_FIRST, _RETRY_LONGEST = 0.05, 1.0
 
@@ -82,7 +80,7 @@ class Committer:
         self._hooks = hooks
         self._waiter = waiter
         self._background = background
-        self._pause = pause
+        self._breath = Breath(pause)
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._quiet = threading.Condition(self._lock)
@@ -96,10 +94,10 @@ class Committer:
         self._lost: StoreOwned | None = None
         self._refused_at: float | None = None
         self._retry_in = _RETRY_FIRST
-        self._free_since = monotonic()
         self._last_end = 0.0
-        self._last_breath = 0.0
         self._sent_at = 0.0
+        # The role in which the leader writes; it may change before the group is settled.
+        self._role: tuple[Hooks, bool] = (hooks, False)
 
     # --- for senders -------------------------------------------------------------------------
 
@@ -233,7 +231,7 @@ class Committer:
             if own is not None:
                 self._sent_at = self._last_end
             self._hand_on()
-            _tell(self._hooks.after)
+            call(self._hooks.after)
 
     def _take(self) -> list[Unit]:
         with self._lock:
@@ -266,10 +264,10 @@ class Committer:
 
     def _write(self, group: list[Unit], own: Unit | None) -> None:
         fresh = [unit for unit in group if not _overtaken(unit)]
-        if self._pause is not None:
-            self._breathe(self._pause)
+        self._breath.take()
         with self._lock:
             epoch, seen = self.epoch, self.seen
+            self._role = (self._hooks, seen is not None)
         try:
             written = self._store.write(fresh, epoch=epoch, seen=seen)
         except StoreError as error:
@@ -284,19 +282,21 @@ class Committer:
         except BaseException as error:
             self._interrupt(group, own, getattr(error, "written", None))
             raise
-        self._last_end = monotonic()
+        self._last_end = self._breath.ended()
         if not self.healthy and any(unit.staged for unit in group):
             self._recover()
-        if seen is not None:
-            self.seen = written.last
         self._settle(group, written)
 
     def _settle(self, group: Sequence[Unit], written: Written) -> None:
         """Tell each unit and the runtime, in commit order; only then let the senders go on."""
+        hooks, watched = self._role
+        with self._lock:
+            if watched and self.seen is not None:
+                self.seen = written.last
         for unit in group:
             if unit.settle is not None:
-                _tell(unit.settle, unit)
-        _tell(self._hooks.committed, group, written)
+                call(unit.settle, unit)
+        call(hooks.committed, group, written)
         staged = [unit for unit in group if unit.staged]
         if staged:
             with self._lock:
@@ -305,9 +305,9 @@ class Committer:
                 self._bytes -= sum(unit.size for unit in staged)
                 roomy = crowded and not self.crowded
             if roomy:
-                _tell(self._hooks.room)
+                call(self._hooks.room)
         for unit in group:
-            _wake(unit)
+            wake(unit)
 
     def _settle_written(self, group: Sequence[Unit], written: Written | None) -> list[Unit]:
         """Settle those at the head of a group that were written; returns the others."""
@@ -329,14 +329,14 @@ class Committer:
         for unit in left:
             if not unit.staged:
                 unit.error = error
-                _wake(unit)
+                wake(unit)
         if isinstance(error, StoreOwned):
             self._lose(error)
         elif self.healthy:
             self.healthy = False
             self._refused_at = monotonic()
             self._retry_in = _RETRY_FIRST
-            _tell(self._hooks.refused, error)
+            call(self._hooks.refused, error)
             self.poke()
 
     def _lose(self, error: StoreOwned) -> None:
@@ -347,8 +347,8 @@ class Committer:
             self._staged = self._bytes = 0
             self.healthy = False
         if not again:
-            _tell(self._hooks.lost, error)
-            _tell(self._hooks.room)
+            call(self._hooks.lost, error)
+            call(self._hooks.room)
 
     def _interrupt(self, group: Sequence[Unit], own: Unit | None, written: Written | None) -> None:
         """Put back what an interrupted leader (Ctrl-C) has not written, but for its own unit."""
@@ -359,17 +359,8 @@ class Committer:
     def _recover(self) -> None:
         since = self._refused_at or monotonic()
         self.healthy, self._refused_at = True, None
-        _tell(self._hooks.recovered, monotonic() - since)
-        _tell(self._hooks.room)
-
-    def _breathe(self, pause: Callable[[float], None]) -> None:
-        """Leave the lock free for a moment when it was taken for a second without a pause."""
-        now = monotonic()
-        if now - self._last_end > _BREATH:
-            self._free_since = now
-        elif now - self._free_since > _OUT_OF_BREATH and now - self._last_breath > _BREATH_EVERY:
-            pause(_BREATH)
-            self._last_breath = monotonic()
+        call(self._hooks.recovered, monotonic() - since)
+        call(self._hooks.room)
 
     # --- the commit thread -------------------------------------------------------------------
 
@@ -381,7 +372,7 @@ class Committer:
     def _run(self) -> None:
         while True:
             with self._lock:
-                while not self._ending and (self._leading or not self._queue):
+                while not self._ending and self._idle():
                     # Beside a sender: look again by itself, which spares a wake-up for each turn.
                     self._awake = monotonic() - self._sent_at < _LATELY
                     self._work.wait(_GRACE if self._awake else None)
@@ -390,14 +381,18 @@ class Committer:
                 if not self.healthy:
                     self._work.wait(self._retry_in)
                     self._retry_in = min(_RETRY_LONGEST, self._retry_in * 2)
-                    if self._leading or self._ending:
+                    if self._idle():
                         continue
                 elif self._senders_come():
                     self._work.wait(_GRACE)
-                    if self._leading or self._ending or not self._queue:
+                    if self._idle():
                         continue
                 self._leading = True
             self._lead(None)
+
+    def _idle(self) -> bool:
+        """Say whether there is nothing for the commit thread to lead."""
+        return self._leading or self._ending or not self._queue
 
     def _senders_come(self) -> bool:
         """Say whether a sender has just led: the next one takes the few staged turns along."""
@@ -410,17 +405,3 @@ def _overtaken(unit: Unit) -> bool:
         return False
     unit.outcome = Outcome.AGAIN
     return True
-
-
-def _tell(hook: Callable[..., None], *args: object) -> None:
-    """Call into the runtime; what it raises must keep nobody waiting."""
-    try:
-        hook(*args)
-    except Exception:
-        logger.exception("%r raised while a commit was handed over", hook)
-
-
-def _wake(unit: Unit) -> None:
-    waiter = unit.waiter  # read once: an interrupted sender takes it away
-    if waiter is not None:
-        waiter.wake()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..errors import StoreError, StoreOwned
     from .store import Unit, Written
+
+logger = logging.getLogger("callboard")
 
 
 class Waiter(Protocol):
@@ -72,3 +75,18 @@ class Hooks(Protocol):
     def lost(self, error: StoreOwned) -> None:
         """Stop: another owner has taken the store. Said once."""
         ...
+
+
+def call(hook: Callable[..., None], *args: object) -> None:
+    """Call into the runtime; what it raises is logged and must keep nobody waiting."""
+    try:
+        hook(*args)
+    except Exception:
+        logger.exception("%r raised while a commit was handed over", hook)
+
+
+def wake(unit: Unit) -> None:
+    """Wake the sender that waits for a unit, if one does."""
+    waiter = unit.waiter  # read once: an interrupted sender takes it away
+    if waiter is not None:
+        waiter.wake()
