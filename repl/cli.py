@@ -16,7 +16,7 @@ import click
 
 from ..errors import CallboardError, ConfigError, StoreError
 from . import commands as commands  # noqa: PLC0414  (registers them)
-from .registry import COMMANDS, STORE, Command, Desk, Parameter
+from .registry import COMMANDS, STORE, Command, Desk, Parameter, ReaderGone
 from .render import default_format
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _group().main(given, prog_name="callboard", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
-        # Who read our output has gone, as `head` does: nobody is left to tell.
+    except ReaderGone:
+        # What is still buffered goes nowhere when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except click.ClickException as error:

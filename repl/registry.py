@@ -63,6 +63,10 @@ class Command:
     parameters: tuple[Parameter, ...]
 
 
+class ReaderGone(Exception):
+    """Who read the output has gone, as ``head`` does: nobody is left to tell."""
+
+
 class Desk:
     """What commands work on: one store, through a client that is made when it is first needed.
 
@@ -101,7 +105,10 @@ class Desk:
         """Print a result; only commands that go on working afterwards need it."""
         text = render(result, self.form)
         if text:
-            print(text)  # noqa: T201  (the command line's output)
+            try:
+                print(text, flush=True)  # noqa: T201  (the command line's output)
+            except BrokenPipeError:
+                raise ReaderGone from None
 
     def close(self) -> None:
         """Close the store."""
