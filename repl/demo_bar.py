@@ -13,6 +13,9 @@ _EVERY = 0.05
 _EVERY_PLAIN = 1.0
 _LONGEST_BAR = 30
 _SHORTEST_BAR = 8
+_LONGEST_DOING = len("killed while starting")
+#: Room for the ^C that a terminal writes: wrapped to a second line it could not be cleared.
+_MARGIN = 3
 _CLEAR = "\r\x1b[K"
 
 
@@ -39,14 +42,19 @@ class Progress:
     lines: int = 0
     doing: str = "starting"
 
+    def __str__(self) -> str:
+        """Return it in one line."""
+        return ", ".join(" ".join(part.split()) for part in self.parts())
+
     def parts(self) -> list[str]:
-        """Return what the line says, the most important part first."""
+        """Return what the line says, the most important part first, each of an even width."""
+        files, kills = f"{self.files:,}", f"{self.kills}"
         return [
-            f"{self.counted:,} of {self.files:,} files",
-            f"kills {self.killed} of {self.kills}",
-            self.doing,
-            f"told {self.told:,}",
-            f"{self.lines:,} lines so far",
+            f"{self.counted:{len(files)},} of {files} files",
+            f"kills {self.killed:{len(kills)}} of {kills}",
+            f"{self.doing:<{_LONGEST_DOING}}",
+            f"told {self.told:{len(files)},}",
+            f"{self.lines:9,} lines",
         ]
 
 
@@ -72,7 +80,7 @@ class Bar:
         if not now and monotonic() - self._drawn < every:
             return
         self._drawn = monotonic()
-        text = self._line(progress) if self._live else ", ".join(progress.parts())
+        text = self._line(progress) if self._live else str(progress)
         if text == self._last:
             return
         self._last = text
@@ -92,7 +100,7 @@ class Bar:
 
     def _line(self, progress: Progress) -> str:
         """Return the bar and as many parts as the terminal has room for."""
-        room = shutil.get_terminal_size().columns - 1
+        room = shutil.get_terminal_size().columns - _MARGIN
         parts = progress.parts()
         while len(parts) > 1 and len("  ".join(parts)) + _SHORTEST_BAR + 2 > room:
             parts.pop()

@@ -201,7 +201,7 @@ class Run:
         elif monotonic() - self._moved[0] > PATIENCE:
             stuck = [f"{box.waiting} in {name}" for name, box in self._boxes.items() if box.waiting]
             msg = (
-                f"nothing has moved for {PATIENCE:g} s: {', '.join(self._progress.parts())}; "
+                f"nothing has moved for {PATIENCE:g} s: {self._progress}; "
                 f"waiting: {' and '.join(stuck) or 'nothing'}; "
                 f"the service said: {self._owner.last_words()}"
             )

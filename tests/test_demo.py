@@ -298,6 +298,4 @@ def test_without_a_terminal_progress_is_plain_lines() -> None:
     bar.draw(Progress(10, 1, counted=4), now=True)
     bar.draw(Progress(10, 1, counted=5))
     bar.clear()
-    assert out.getvalue() == (
-        "demo: 4 of 10 files, kills 0 of 1, starting, told 0, 0 lines so far\n"
-    )
+    assert out.getvalue() == "demo: 4 of 10 files, kills 0 of 1, starting, told 0, 0 lines\n"
