@@ -1,10 +1,12 @@
 """callboard: an actor-model runtime with durable timers, embedded in your own process.
 
-    leaves        errors, clock, events
-    persistence/  what survives: the store, the write gate, the group committer
-    actors/       what lives: mailboxes, workers, timers, supervision, on pykka
-    runtime/      what runs it: Runtime, roles, the owner's socket, testing
+The map, imports going down only::
+
     repl/         what pokes it: the command line
+    runtime/      what runs it: Runtime, roles, the owner's socket, testing
+    actors/       what lives: mailboxes, workers, timers, supervision, on pykka
+    persistence/  what survives: the store, the write gate, the group committer
+    (leaves)      errors, clock, events
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Loop:
             try:
                 async with asyncio.timeout(timeout) as limit:
                     result = await start()
-            except BaseException as raised:  # noqa: BLE001  (the cell decides what it means)
+            except BaseException as raised:
                 error = raised
                 if isinstance(raised, TimeoutError) and limit.expired():
                     error = HandlerTimeout(f"the handler ran past its timeout of {timeout:g} s")

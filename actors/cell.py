@@ -93,7 +93,7 @@ class Cell(pykka.Actor):
     # --- pykka's seams -----------------------------------------------------------------------
 
     @staticmethod
-    def _create_actor_inbox() -> Inbox:  # type: ignore[override]
+    def _create_actor_inbox() -> Inbox:
         return Inbox()
 
     @staticmethod
@@ -155,8 +155,12 @@ class Cell(pykka.Actor):
                 return
             if isinstance(message, Wake):
                 self.due = None
-            reply = self._stop() if isinstance(message, _ActorStop) else self.on_receive(message)
-        except BaseException as error:  # noqa: BLE001  (pykka would stop all actors)
+            reply = None
+            if isinstance(message, _ActorStop):
+                self._stop()
+            else:
+                reply = self.on_receive(message)
+        except BaseException as error:
             if envelope.reply_to is not None:
                 envelope.reply_to.set_exception((type(error), error, error.__traceback__))
             self.crash(error)
@@ -167,5 +171,5 @@ class Cell(pykka.Actor):
     def _guarded(self, hook: Any) -> None:
         try:
             hook()
-        except BaseException as error:  # noqa: BLE001  (as above)
+        except BaseException as error:
             self.crash(error)

@@ -1,8 +1,8 @@
-"""The MailboxActor: receives what was told, keeps the window, and delegates to its workers.
+"""The MailboxActor: receives what was told, keeps the window, delegates to its workers.
 
-Workers pull: each takes the next message from the window, under the mailbox's lock, when it is free.
-So no message waits behind a slow one while another worker is idle. The actor itself takes arrivals,
-reads pages, blocks and unblocks keys, and looks after its workers.
+Workers pull: each takes the next message from the window, under the mailbox's lock, when it is
+free. So no message waits behind a slow one while another worker is idle. The actor itself reads
+pages, blocks and unblocks keys, and looks after its workers.
 
 What became of a turn is told by the committer, in commit order (:meth:`MailboxActor.settled`).
 """
@@ -12,97 +12,26 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from ..clock import SECOND, duration
-from ..errors import MessageError, Reject, RetryLater
+from ..clock import SECOND
+from ..errors import MessageError
 from ..persistence.store import Dead, Execute, Message, Outcome, Retry, Unit
 from .activation import Activation
 from .cell import Cell
-from .inbox import Control
-from .messages import PLAIN, Broken
+from .fate import decide
+from .mail import Blocked, DueNow, Flood, MailboxSpec, Refill, SetPaused
+from .messages import PLAIN
 from .supervisor import Restarts
 from .window import Window
 from .worker_cell import WorkerCell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .environment import Environment
-    from .retry import RetryPolicy
     from .turn import Turn
-    from .worker import Behaviour, WorkerActor
+    from .worker import WorkerActor
 
 logger = logging.getLogger("callboard")
-
-_LONGEST_TRACEBACK = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class MailboxSpec:
-    """A mailbox as it was declared.
-
-    Attributes:
-        key: returns a message's key; None: not keyed, or the sender gives it.
-        order: of retries, decided: ``"aside"`` or ``"block"``.
-        timeout: seconds, of each handler run; None: none.
-
-    """
-
-    name: str
-    worker: Any
-    behaviour: Behaviour
-    workers: int
-    keyed: bool
-    key: Callable[[Any], Any] | None
-    retry: RetryPolicy
-    order: str
-    timeout: float | None
-
-
-class DueNow(msgspec.Struct, gc=False):
-    """Messages that have become due; with ``behind`` there are more of them in the store."""
-
-    messages: list[Message]
-    upto: int
-    behind: bool = False
-
-
-class Flood(msgspec.Struct, gc=False):
-    """Others have told more than was handed over: page it in, from this number on."""
-
-    number: int
-
-
-class Refill(Control):
-    """The window runs low."""
-
-    __slots__ = ()
-
-
-class SetPaused(Control):
-    """Take no new turns, or take them again."""
-
-    __slots__ = ("paused",)
-
-    def __init__(self, *, paused: bool) -> None:
-        """Say which."""
-        self.paused = paused
-
-
-class Blocked(Control):
-    """Unblock a key at an instant; None: now."""
-
-    __slots__ = ("key", "until")
-
-    def __init__(self, key: str | None, until: int | None) -> None:
-        """Say which key and until when."""
-        self.key = key
-        self.until = until
 
 
 class MailboxActor(Cell):
@@ -118,7 +47,7 @@ class MailboxActor(Cell):
 
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         environment: Environment,
         spec: MailboxSpec,
@@ -216,7 +145,8 @@ class MailboxActor(Cell):
         Runs: on the handler's thread, or on the clock thread after a timeout.
         """
         message = turn.message
-        fate = self._fate(message, error)
+        shared = self.environment
+        fate = decide(message, error, self.spec, shared.clock.now(), shared.random)
         unit = Unit(
             ack=message, fate=fate, lineage=activation, generation=turn.generation, size=256,
             settle=lambda done: self.settled(done, turn, activation),
@@ -447,7 +377,7 @@ class MailboxActor(Cell):
                 return
             wanted = 0 if self.paused or None in self.faulted else self.window.ready
             wanted = max(wanted, bool(self.retiring))
-            chosen = []
+            chosen: list[WorkerCell] = []
             while wanted > len(chosen) and self._idle:
                 cell = self._idle.pop()
                 cell.idle = False
@@ -486,24 +416,6 @@ class MailboxActor(Cell):
                     self.window.unblock(key if self.spec.keyed else None)
         self.wake_at(self._unblock[0][0] if self._unblock else None)
 
-    def _fate(self, message: Message, error: BaseException) -> Retry | Dead:
-        now = self.environment.clock.now()
-        policy = self.spec.retry
-        attempt = message.attempt + 1
-        in_place = self.spec.order == "block"
-        if isinstance(error, RetryLater):
-            after = policy.wait(1, self.environment.random)
-            if error.after is not None:
-                after = duration(error.after)
-            return _retry(message.attempt, now + after, message.error, in_place=in_place)
-        reason = error.reason if isinstance(error, Reject) else _describe(error)
-        hopeless = isinstance(error, (Reject, Broken, *policy.never))
-        if hopeless or attempt >= policy.attempts:
-            trace = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
-            return Dead(_storable(reason), _storable(trace), attempt, now)
-        due = now + policy.wait(attempt, self.environment.random)
-        return _retry(attempt, due, _storable(reason), in_place=in_place)
-
     def _retried(self, fate: Retry, message: Message, outcome: Outcome | None) -> None:
         """After the commit: hand the message to the timers, or let its key go on in time."""
         if outcome is not Outcome.COMMITTED:
@@ -518,7 +430,7 @@ class MailboxActor(Cell):
             self.environment.timers.later([message])
 
     def _failed_in_store(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
-        """A statement of the turn was refused at its commit: the turn has failed after all."""
+        """Fail a turn after all: a statement of its own was refused at its commit."""
         error = unit.error or MessageError("the turn could not be written")
         if activation is not None:
             with self.lock:
@@ -550,24 +462,6 @@ class MailboxActor(Cell):
                     id=message.number, key=message.key, due=due if due is not None else retry_at,
                     **({} if later else {"attempt": attempt, "error": error}),
                 )  # fmt: skip
-
-
-def _retry(attempt: int, at: int, error: str | None, *, in_place: bool) -> Retry:
-    if in_place:
-        return Retry(attempt, None, at, error)
-    return Retry(attempt, at, None, error)
-
-
-def _describe(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001  (an exception whose __str__ raises)
-        return type(error).__name__
-
-
-def _storable(text: str) -> str:
-    """Return text that SQLite can take: lone surrogates become question marks."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _has_execute(unit: Unit) -> bool:

@@ -27,6 +27,8 @@ PLAIN = "json"
 LARGEST_MESSAGE = 16 * 1024 * 1024
 LARGEST_STATE = 64 * 1024 * 1024
 
+_LINE = 80
+
 _encode = msgspec.json.Encoder().encode
 _kinds: dict[type, tuple[str, int]] = {}
 _upcasts: dict[tuple[str, int], Callable[[Any], Any]] = {}
@@ -95,7 +97,7 @@ def is_record(cls: Any) -> bool:
     )
 
 
-class Unknown(Exception):  # noqa: N818  (not an error: the message waits)
+class Unknown(Exception):
     """A kind or a version that the running code does not know."""
 
 
@@ -229,7 +231,8 @@ class Accepts:
 
     def _refusal(self, value: Any) -> str:
         names = [cls.__name__ for cls in self._by_type] + (["plain JSON"] if self._plain else [])
-        return f"{self.what} takes {' or '.join(names)}, got {type(value).__name__}: {_short(value)}"
+        got = f"{type(value).__name__}: {_short(value)}"
+        return f"{self.what} takes {' or '.join(names)}, got {got}"
 
 
 def encode(value: Any, what: str, limit: int = LARGEST_MESSAGE) -> bytes:
@@ -275,9 +278,7 @@ def _decoder(cls: Any, what: str) -> Callable[[bytes], Any]:
         raise ConfigError(msg) from error
 
 
-def _plain_decoder(
-    plain: list[Any], what: str, *, anything: bool
-) -> Callable[[bytes], Any] | None:
+def _plain_decoder(plain: list[Any], what: str, *, anything: bool) -> Callable[[bytes], Any] | None:
     if anything:
         return msgspec.json.Decoder().decode
     if not plain:
@@ -294,4 +295,4 @@ def _first_line(error: BaseException) -> str:
 
 def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004  (one line)
+    return text if len(text) <= _LINE else text[: _LINE - 3] + "..."

@@ -26,8 +26,9 @@ class RetryPolicy:
         limit: the longest delay, seconds.
         jitter: each delay is drawn from +- this part of itself, 0 to 1.
         never: exceptions after which it is not tried again: a dead letter at once.
-        order: ``"aside"``: others go on while it waits; ``"block"``: strict order, nothing overtakes
-            it (in a keyed mailbox: nothing of its key). Default: block when keyed, else aside.
+        order: ``"aside"``: others go on while it waits; ``"block"``: strict order, nothing
+            overtakes it (in a keyed mailbox: nothing of its key). Default: block when keyed, else
+            aside.
 
     """
 

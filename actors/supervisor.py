@@ -43,7 +43,7 @@ class Restarts:
         self._crashes: dict[Hashable, deque[int]] = {}
 
     def crashed(self, child: Hashable, now: int) -> int | None:
-        """Note a crash; returns microseconds to wait before the restart, or None: leave it alone."""
+        """Note a crash; returns microseconds until the restart, or None: leave it alone."""
         times = self._crashes.setdefault(child, deque())
         while times and times[0] <= now - self.period:
             times.popleft()
@@ -80,7 +80,7 @@ class Supervisor(Cell):
 
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         environment: Environment,
         name: str,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import SECOND
 from .cell import Cell
-from .mailbox import DueNow
+from .mail import DueNow
 
 if TYPE_CHECKING:
     from ..persistence.store import Message, Place

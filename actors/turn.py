@@ -41,7 +41,7 @@ class Turn:
     __slots__ = ("attempt", "deadline", "generation", "has_execute", "home", "lock", "mailbox",
                  "message", "now", "ops", "phase", "plain", "size", "store", "thread")  # fmt: skip
 
-    def __init__(  # noqa: PLR0913
+    def __init__(  # noqa: PLR0917  (built by one caller)
         self, home: object, mailbox: str, message: Message, now: int, store: Store,
         lock: threading.Lock,
     ) -> None:  # fmt: skip
@@ -73,7 +73,7 @@ class Turn:
             if self.phase is Phase.SEALED:
                 return False
             if self.phase is Phase.ABANDONED:
-                raise TurnEnded(self._ended())
+                raise TurnEnded(self.ended())
             cause = self.message.number
             for op in ops:
                 if isinstance(op, Message):
@@ -104,7 +104,13 @@ class Turn:
             self.phase = Phase.ABANDONED
             return True
 
-    def _ended(self) -> str:
+    @property
+    def messages(self) -> list[Message]:
+        """The messages that it told, where it did nothing else."""
+        return [op for op in self.ops if isinstance(op, Message)]
+
+    def ended(self) -> str:
+        """Say that the turn is over, and why."""
         return (
             f"the turn of message {self.message.number} in {self.mailbox!r} has ended: its handler "
             "ran past its timeout, nothing it still does is kept; give it more time or split it"
@@ -188,7 +194,7 @@ class Context:
         """
         turn = self._turn
         if turn.phase is not Phase.OPEN:
-            raise TurnEnded(turn._ended() if turn.phase is Phase.ABANDONED else _OVER)  # noqa: SLF001
+            raise TurnEnded(turn.ended() if turn.phase is Phase.ABANDONED else _OVER)
         turn.store.check(sql, params)
         if not turn.join([Execute(sql, params, expect)]):
             raise TurnEnded(_OVER)

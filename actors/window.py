@@ -61,7 +61,7 @@ class Lane:
         self.behind: dict[str, Place | None] = {}
 
     def place(self, message: Message) -> Place:
-        """The message's place in this lane."""
+        """Return the message's place in this lane."""
         return message.due_sort if self.due else message.sort
 
 
@@ -212,7 +212,7 @@ class Window:
             return
         lane = self.due if message.due is not None else self.waiting
         self.held[message.number] = message
-        insort(key.lane(due=lane.due), message, key=lane.place)  # type: ignore[arg-type]
+        insort(key.lane(due=lane.due), message, key=lane.place)
         self.loaded += 1
         self._queue(key)
 
@@ -395,7 +395,7 @@ class Window:
         key = self._key(message)
         queue = key.lane(due=lane.due)
         if queue and lane.place(queue[-1]) > lane.place(message):
-            insort(queue, message, key=lane.place)  # type: ignore[arg-type]
+            insort(queue, message, key=lane.place)
         else:
             queue.append(message)
         self.held[message.number] = message

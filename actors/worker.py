@@ -131,7 +131,7 @@ class StateCodec:
         except Unknown as error:
             msg = (
                 f"{self.what}: its stored state is of version {stored.version}, the code knows "
-                f"{self.version}: add @upcast({stored.kind!r}, version=...), or upgrade this process"
+                f"{self.version}: add @upcast({stored.kind!r}, version=...), or upgrade"
             )
             raise MessageError(msg) from error
 
@@ -158,7 +158,11 @@ def behaviour(worker: Any, mailbox: str, scope: Mapping[str, Any]) -> Behaviour:
             raise ConfigError(msg)
         annotation = _hints(method, what, scope).get(takes[0], Any)
         state = _hints(worker, what, scope).get("state", Any)
-        declared = any("state" in vars(cls).get("__annotations__", {}) for cls in worker.__mro__[:-2])
+        declared = any(
+            "state" in inspect.get_annotations(cls)
+            for cls in worker.__mro__
+            if cls is not WorkerActor
+        )
         return Behaviour(
             worker.__name__, None, worker, Accepts(annotation, what),
             inspect.iscoroutinefunction(method), StateCodec(state, what) if declared else None,
@@ -167,7 +171,7 @@ def behaviour(worker: Any, mailbox: str, scope: Mapping[str, Any]) -> Behaviour:
         msg = f"{what}: a worker is a function or a WorkerActor subclass, got {worker!r}"
         raise ConfigError(msg)
     takes = _positional(worker, what)
-    if len(takes) > 2:  # noqa: PLR2004  (message, context)
+    if len(takes) > len(("message", "context")):
         msg = f"{what}: a worker takes (message), (message, context) or (), got {tuple(takes)}"
         raise ConfigError(msg)
     annotation = _hints(worker, what, scope).get(takes[0], Any) if takes else Any
@@ -175,7 +179,7 @@ def behaviour(worker: Any, mailbox: str, scope: Mapping[str, Any]) -> Behaviour:
     return Behaviour(
         name, _caller(worker, len(takes)), None, Accepts(annotation, what),
         inspect.iscoroutinefunction(worker)
-        or inspect.iscoroutinefunction(getattr(worker, "__call__", None)),  # noqa: B004
+        or inspect.iscoroutinefunction(type(worker).__call__),
         None,
     )  # fmt: skip
 

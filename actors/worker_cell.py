@@ -44,7 +44,7 @@ class Finished(Control):
         self.error = error
 
 
-class Unbuilt(Exception):  # noqa: N818  (a signal inside this module)
+class Unbuilt(Exception):
     """The actor could not be built; the mailbox has been told."""
 
 
@@ -128,7 +128,7 @@ class WorkerCell(Cell):
                 self._run(message)
             except Unbuilt:
                 continue
-            except BaseException as error:  # noqa: BLE001  (pykka would stop all actors)
+            except BaseException as error:
                 # Not the handler's: the store could not be read. Nothing has happened.
                 mailbox.give_back(message)
                 self.crash(error)
@@ -166,19 +166,24 @@ class WorkerCell(Cell):
         if spec.timeout is not None:
             turn.deadline = monotonic() + spec.timeout
             self._watch(turn.deadline)
-        error: BaseException | None = None
+        self._end(turn, activation, self._attempt(turn, activation, value))
+
+    def _attempt(
+        self, turn: Turn, activation: Activation | None, value: Any
+    ) -> BaseException | None:
+        """Run the handler in a context of its own; returns what it raised, SystemExit included."""
         try:
             copy_context().run(self._call, turn, activation, value)
-        except BaseException as raised:  # noqa: BLE001  (SystemExit in a handler is its failure)
-            error = raised
-        self._end(turn, activation, error)
+        except BaseException as error:
+            return error
+        return None
 
     def _call(self, turn: Turn, activation: Activation | None, value: Any) -> Any:
         enter(turn)
         context = Context(turn)
         behaviour = self.mailbox.spec.behaviour
         if activation is not None and activation.object is not None:
-            activation.object._context = context  # noqa: SLF001
+            activation.object._context = context  # noqa: SLF001  (the two are one piece)
             return activation.object.on_receive(value)
         if behaviour.call is None:
             msg = "a worker without a call"
@@ -196,39 +201,45 @@ class WorkerCell(Cell):
             self.left = True
             mailbox.came_back(threading.current_thread())
             return
-        message = turn.message
-        behaviour = mailbox.spec.behaviour
-        unit = Unit(ack=message, size=turn.size + 64)
+        unit = Unit(ack=turn.message, size=turn.size + 64)
         if activation is not None:
             unit.lineage, unit.generation = activation, turn.generation
-            if activation.object is not None:
-                activation.object._context = None  # noqa: SLF001
-            if error is None and behaviour.state is not None:
-                try:
-                    unit.state = activation.changed(behaviour.state, mailbox.id)
-                except MessageError as broken:
-                    error = broken
+            error = error or self._take_state(unit, activation)
         if error is not None:
             if activation is not None:
                 activation.clean = False
             mailbox.failed(turn, activation, error)
-            return
-        holds = False
-        if turn.ops:
-            if turn.plain:
-                unit.tells = turn.ops  # type: ignore[assignment]  (plain: messages alone)
-            else:
-                unit.ops = turn.ops
-                holds = activation is not None and turn.has_execute
+        else:
+            self._stage(unit, turn, activation)
+
+    def _take_state(self, unit: Unit, activation: Activation) -> MessageError | None:
+        """Put the state that the handler has changed into the unit; returns why it cannot be."""
+        codec = self.mailbox.spec.behaviour.state
+        if activation.object is not None:
+            activation.object._context = None  # noqa: SLF001  (the two are one piece)
+        if codec is None:
+            return None
+        try:
+            unit.state = activation.changed(codec, self.mailbox.id)
+        except MessageError as error:
+            return error
         if unit.state is not None:
             unit.size += len(unit.state.body)
+        return None
+
+    def _stage(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+        mailbox = self.mailbox
+        if turn.plain:
+            unit.tells = turn.messages
+        else:
+            unit.ops = turn.ops
         unit.settle = lambda done: mailbox.settled(done, turn, activation)
         if activation is not None:
             with mailbox.lock:
                 activation.pending += 1
-        environment.committer.stage(unit)
-        if not holds:
-            mailbox.finished(message)
+        self.environment.committer.stage(unit)
+        if activation is None or not turn.has_execute:
+            mailbox.finished(turn.message)
 
     # --- the actor's object ------------------------------------------------------------------
 
@@ -339,7 +350,7 @@ class WorkerCell(Cell):
         seconds = mailbox.spec.timeout or 0.0
         mailbox.failed(
             turn, activation,
-            HandlerTimeout(f"the handler ran past its timeout of {seconds:g} s; it was left behind"),
+            HandlerTimeout(f"the handler ran past its timeout of {seconds:g} s and was left"),
         )  # fmt: skip
         if turn.thread is not None:
             self.environment.driver.leave_behind(turn.thread)

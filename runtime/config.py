@@ -9,6 +9,8 @@ from ..clock import Clock, SystemClock
 from ..errors import ConfigError
 
 _SQLITE = "sqlite:///"
+#: More handler threads than this are a mistake.
+_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ def configure(
     if durability not in ("full", "normal"):
         msg = f'durability must be "full" or "normal", got {durability!r}'
         raise ConfigError(msg)
-    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 10_000:  # noqa: PLR2004
-        msg = f"threads must be a number from 1 to 10000, got {threads!r}"
+    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= _MOST:
+        msg = f"threads must be a number from 1 to {_MOST}, got {threads!r}"
         raise ConfigError(msg)
     return Config(_path(store), durability, clock or SystemClock(), threads, network_ok)
 

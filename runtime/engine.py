@@ -10,7 +10,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ..actors.environment import Environment
-from ..actors.mailbox import Flood, MailboxActor, MailboxSpec, Refill, SetPaused
+from ..actors.mail import Flood, MailboxSpec, Refill, SetPaused
+from ..actors.mailbox import MailboxActor
 from ..actors.supervisor import Supervisor
 from ..actors.timer import TimerActor
 from ..clock import monotonic
@@ -50,7 +51,7 @@ class Engine:
 
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         home: object,
         *,
@@ -122,9 +123,7 @@ class Engine:
         environment = self.environment
         while monotonic() < until and any(self._running()):
             environment.driver.rest(0.01)
-        unfinished = [
-            f"{name} (message {number})" for name, number in self._running(seal=True)
-        ]
+        unfinished = [f"{name} (message {number})" for name, number in self._running(seal=True)]
         environment.loop.cancel_all()
         self._stop_objects()
         environment.committer.flush(max(0.5, until - monotonic()))

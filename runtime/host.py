@@ -1,4 +1,6 @@
-"""The role of one process on one store, and how it changes::
+"""The role of one process on one store, and how it changes.
+
+::
 
     client --start--> owner                       (nobody owns the store)
     client --start--> standby --owner ends--> owner
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from ..actors.mailbox import MailboxSpec
+    from ..actors.mail import MailboxSpec
     from ..clock import Clock
     from ..events import Events
     from ..persistence.sqlite import SqliteStore
@@ -52,7 +54,7 @@ class Host:
 
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(  # noqa: PLR0917  (built by one caller)
         self,
         home: object,
         store: SqliteStore,
@@ -222,10 +224,10 @@ class Host:
         if self._events.on:
             self._events.emit("owner.taken", epoch=epoch, waited=waited)
             names = {row.id: row.name for row in self.store.mailboxes()}
-            for row in killers:
-                self._events.emit("message.dead", mailbox=names.get(row.mailbox, "?"),
-                                  id=row.number, key=row.key, attempts=row.attempts,
-                                  error=row.error)  # fmt: skip
+            for dead in killers:
+                self._events.emit("message.dead", mailbox=names.get(dead.mailbox, "?"),
+                                  id=dead.number, key=dead.key, attempts=dead.attempts,
+                                  error=dead.error)  # fmt: skip
         self._say("owner")
         engine.start()
 
@@ -303,7 +305,7 @@ class _ClientHooks:
         """Nothing had stopped."""
 
     def lost(self, error: StoreOwned) -> None:
-        """A client owns nothing."""
+        """Do nothing: a client owns nothing."""
 
 
 def _forked() -> None:
@@ -313,4 +315,3 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-

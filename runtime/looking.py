@@ -1,4 +1,4 @@
-"""Looking at a store: the same answers for owner, client and offline, read from what is committed."""
+"""Looking at a store: the same answers for owner, client and offline, from what is committed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class Looking:
 
     """
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock, slots: Path, owned: Any) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, clock: Clock, slots: Path, owned: Callable[[], bool]
+    ) -> None:
         """Open nothing."""
         self._store = store
         self._registry = registry

@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from ..persistence.store import IfExists
     from .sender import Sender
 
-M = TypeVar("M", contravariant=True)
-R = TypeVar("R", covariant=True)
+M_contra = TypeVar("M_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Receives(Protocol[M, R]):
+class Receives(Protocol[M_contra, R_co]):
     """A worker class, to a type checker: what ``on_receive`` takes and returns."""
 
-    def on_receive(self, message: M, /) -> R:
+    def on_receive(self, message: M_contra, /) -> R_co:
         """Handle one message."""
         ...
 
 
-class MailboxRef(Generic[M, R]):
+class MailboxRef(Generic[M_contra, R_co]):
     """The verbs of a runtime without their first argument.
 
     Attributes:
@@ -45,14 +45,14 @@ class MailboxRef(Generic[M, R]):
         key = "" if self.key is None else f", key={self.key!r}"
         return f"MailboxRef({self.name!r}{key})"
 
-    def tell(  # noqa: PLR0913
+    def tell(
         self,
-        message: M,
+        message: M_contra,
         *,
         key: str | int | None = None,
         after: float | str | timedelta | None = None,
         at: datetime | None = None,
-        id: str | None = None,  # noqa: A002  (the contract's name)
+        id: str | None = None,
         if_exists: IfExists = "replace",
         connection: Any = None,
     ) -> int:
@@ -64,7 +64,7 @@ class MailboxRef(Generic[M, R]):
 
     def tell_many(
         self,
-        messages: Iterable[M],
+        messages: Iterable[M_contra],
         *,
         key: str | int | None = None,
         after: float | str | timedelta | None = None,
@@ -77,6 +77,6 @@ class MailboxRef(Generic[M, R]):
             connection=connection,
         )  # fmt: skip
 
-    def cancel(self, id: str | int) -> bool:  # noqa: A002  (the contract's name)
+    def cancel(self, id: str | int) -> bool:
         """Remove a waiting message; see :meth:`Runtime.cancel`."""
         return self._sender.cancel(self.name, id)

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..actors.mailbox import MailboxSpec
+from ..actors.mail import MailboxSpec
 from ..actors.retry import RetryPolicy
 from ..actors.worker import behaviour
 from ..clock import SECOND, duration
@@ -38,7 +38,7 @@ class Registry:
         self._workers: dict[Any, str] = {}
         self._rows: dict[str, MailboxRow] = {}
 
-    def declare(  # noqa: PLR0913
+    def declare(
         self,
         name: str,
         worker: Any,
@@ -139,7 +139,7 @@ class Registry:
 
 def caller_scope(depth: int) -> Mapping[str, Any]:
     """Return the local names of the function that declares, for annotations of local classes."""
-    return sys._getframe(depth).f_locals  # noqa: SLF001  (the documented way to a caller's names)
+    return sys._getframe(depth).f_locals  # noqa: SLF001  (the two are one piece)
 
 
 def check_name(name: str) -> None:

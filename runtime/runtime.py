@@ -81,7 +81,9 @@ class Runtime:
         self._store = SqliteStore(path, durability=durability, network_ok=network_ok)
         self._registry = Registry(self._store)
         self._host = Host(self, self._store, self._registry, clock, self.events, threads)
-        self._sender = Sender(self, self._store, lambda: self._host.committer, self._registry, clock)
+        self._sender = Sender(
+            self, self._store, lambda: self._host.committer, self._registry, clock
+        )
         self._looking = Looking(
             self._store, self._registry, clock, self._store.companion.slots, self._host.owned
         )
@@ -201,14 +203,14 @@ class Runtime:
         workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
         retry: RetryPolicy = ..., timeout: float | None = ...,
     ) -> Callable[[W], W]: ...  # fmt: skip
-    def mailbox(  # noqa: PLR0913
+    def mailbox(
         self,
         name: str,
         worker: Any = None,
         *,
         workers: int = 1,
         keyed: bool | Callable[[Any], Any] = False,
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008  (frozen)
+        retry: RetryPolicy = RetryPolicy(),
         timeout: float | None = None,
     ) -> Any:
         """Declare a mailbox and what handles its messages.
@@ -267,7 +269,7 @@ class Runtime:
         key: Key = ..., after: Delay = ..., at: datetime | None = ...,
         id: str | None = ..., if_exists: IfExists = ..., connection: Any = ...,
     ) -> int: ...  # fmt: skip
-    def tell(  # noqa: PLR0913
+    def tell(
         self,
         mailbox: Any,
         message: Any = None,
@@ -275,7 +277,7 @@ class Runtime:
         key: str | int | None = None,
         after: float | str | timedelta | None = None,
         at: datetime | None = None,
-        id: str | None = None,  # noqa: A002  (the contract's name)
+        id: str | None = None,
         if_exists: IfExists = "replace",
         connection: Any = None,
     ) -> int:
@@ -330,7 +332,7 @@ class Runtime:
         self, mailbox: Function[M, Any], messages: Iterable[M], *,
         key: Key = ..., after: Delay = ..., at: datetime | None = ..., connection: Any = ...,
     ) -> list[int]: ...  # fmt: skip
-    def tell_many(  # noqa: PLR0913
+    def tell_many(
         self,
         mailbox: Any,
         messages: Iterable[Any],
@@ -358,7 +360,7 @@ class Runtime:
             mailbox, messages, key=key, after=after, at=at, connection=connection
         )
 
-    def cancel(self, mailbox: Any, id: str | int) -> bool:  # noqa: A002  (the contract's name)
+    def cancel(self, mailbox: Any, id: str | int) -> bool:
         """Remove a waiting message, or a future call, by your id or by its number.
 
         A message waits until its turn commits: cancelled while its handler runs, its turn is void.
@@ -438,7 +440,7 @@ class Runtime:
         """
         return self._looking.dead(mailbox)
 
-    def find(self, id: int | str) -> MessageInfo | None:  # noqa: A002  (the contract's name)
+    def find(self, id: int | str) -> MessageInfo | None:
         """Return a message that waits, or a dead letter; None when there is neither.
 
         Args:
@@ -457,7 +459,7 @@ class Runtime:
         """
         return self._looking.state(mailbox, key)
 
-    def requeue(self, id: int) -> int:  # noqa: A002  (the contract's name)
+    def requeue(self, id: int) -> int:
         """Send a dead letter again, its attempts forgotten; returns its new number.
 
         Args:
@@ -469,7 +471,7 @@ class Runtime:
         """
         return self._looking.requeue(id, self._host.look_again, self.events)
 
-    def discard(self, id: int) -> bool:  # noqa: A002  (the contract's name)
+    def discard(self, id: int) -> bool:
         """Delete a dead letter; says whether there was one.
 
         Args:

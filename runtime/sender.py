@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime, timedelta
 
-    from ..actors.mailbox import MailboxSpec
+    from ..actors.mail import MailboxSpec
     from ..clock import Clock
     from ..persistence.committer import Committer
     from ..persistence.store import IfExists, MailboxRow, Params, Store
@@ -55,7 +55,7 @@ class Sender:
         self._registry = registry
         self._clock = clock
 
-    def tell(  # noqa: PLR0913
+    def tell(
         self,
         mailbox: Any,
         message: Any,
@@ -63,7 +63,7 @@ class Sender:
         key: str | int | None,
         after: float | str | timedelta | None,
         at: datetime | None,
-        id: str | None,  # noqa: A002
+        id: str | None,
         if_exists: IfExists,
         connection: Any,
     ) -> int:
@@ -72,7 +72,7 @@ class Sender:
         results = self.run([op], connection)
         return results[0] if results else 0
 
-    def tell_many(  # noqa: PLR0913
+    def tell_many(
         self,
         mailbox: Any,
         messages: Iterable[Any],
@@ -97,7 +97,7 @@ class Sender:
 
     # --- building ----------------------------------------------------------------------------
 
-    def operation(  # noqa: PLR0913
+    def operation(  # noqa: PLR0917  (built by one caller)
         self, mailbox: Any, message: Any, key: str | int | None, due: int | None,
         name: str | None, if_exists: IfExists,
     ) -> Message | Tell:  # fmt: skip
@@ -210,7 +210,7 @@ class Transaction:
         if error is None and self._ops:
             self._sender.run(self._ops, None)
 
-    def tell(  # noqa: PLR0913
+    def tell(
         self,
         mailbox: Any,
         message: Any,
@@ -218,7 +218,7 @@ class Transaction:
         key: str | int | None = None,
         after: float | str | timedelta | None = None,
         at: datetime | None = None,
-        id: str | None = None,  # noqa: A002  (the contract's name)
+        id: str | None = None,
         if_exists: IfExists = "replace",
     ) -> int:
         """Send a message at the commit; returns 0, as numbers are given then.
@@ -229,7 +229,7 @@ class Transaction:
         self._add(self._sender.operation(mailbox, message, key, due, id, if_exists))
         return 0
 
-    def cancel(self, mailbox: Any, id: str | int) -> None:  # noqa: A002  (the contract's name)
+    def cancel(self, mailbox: Any, id: str | int) -> None:
         """Remove a waiting message at the commit; see :meth:`Runtime.cancel`."""
         self._add(self._sender.cancelling(mailbox, id))
 
@@ -256,9 +256,10 @@ class Transaction:
 
 def unit_of(ops: list[Op]) -> Unit:
     """Return the unit for operations outside a turn."""
-    size = _OVERHEAD + sum(len(op.body) + 64 for op in ops if isinstance(op, Message))
-    if all(isinstance(op, Message) for op in ops):
-        return Unit(tells=ops, size=size)  # type: ignore[arg-type]  (messages alone)
+    messages = [op for op in ops if isinstance(op, Message)]
+    size = _OVERHEAD + sum(len(message.body) + 64 for message in messages)
+    if len(messages) == len(ops):
+        return Unit(tells=messages, size=size)
     return Unit(ops=ops, size=size)
 
 

@@ -6,17 +6,19 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from .host import Host
 
+_Handler: TypeAlias = "Callable[[int, FrameType | None], Any] | int | None"
+
 #: Seconds between two looks of the main thread: signals arrive between them.
 _LOOK = 0.2
-#: With the default of 5 ms a teller beside four computing handlers waits 20 ms and more for the GIL.
+#: At the default of 5 ms a teller beside four computing handlers waits 20 ms for the GIL.
 SWITCH_INTERVAL = 0.0005
 
 
@@ -50,9 +52,9 @@ def serve(host: Host, *, timeout: float = 10.0) -> None:
         raise SystemExit(1)
 
 
-def _install(handler: object) -> Iterator[tuple[int, object]]:
+def _install(handler: _Handler) -> Iterator[tuple[int, _Handler]]:
     """Set the handler where Python allows it, yielding what was there."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in (signal.SIGTERM, signal.SIGINT):
-        yield number, signal.signal(number, handler)  # type: ignore[arg-type]
+        yield number, signal.signal(number, handler)

@@ -86,7 +86,7 @@ class Board:
         """
         until = monotonic() + PATIENCE
         while True:
-            engine = self.rt._host.engine  # noqa: SLF001
+            engine = self.rt._host.engine  # noqa: SLF001  (the two are one piece)
             if engine is None:
                 return
             driver = engine.environment.driver
@@ -127,17 +127,17 @@ class Board:
         Turns that were staged and not yet committed are lost, as they would be; their messages run
         again.
         """
-        self.rt._host.crash()  # noqa: SLF001
+        self.rt._host.crash()  # noqa: SLF001  (the two are one piece)
         self.start()
 
     def _next_deadline(self) -> int | None:
-        engine = self.rt._host.engine  # noqa: SLF001
+        engine = self.rt._host.engine  # noqa: SLF001  (the two are one piece)
         return None if engine is None else engine.environment.driver.next_deadline()
 
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
-    """A Board on a new store in a temporary folder; declare on ``board.rt``, then start it."""
+    """Return a Board on a new store in a temporary folder; declare on ``board.rt``, then start."""
     made = Board(Runtime(tmp_path / "board.db", clock=ManualClock()))
     yield made
     made.rt.stop(timeout=2.0)

@@ -47,7 +47,7 @@ class Bell:
         finally:
             os.umask(mask)
         self._server.listen(64)
-        self._server.setblocking(False)  # noqa: FBT003
+        self._server.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._server, selectors.EVENT_READ)
         self._wake, self._waker = socket.socketpair()
@@ -89,7 +89,7 @@ class Bell:
         if len(self._clients) >= _MOST_CLIENTS or not _same_user(client):
             client.close()
             return
-        client.setblocking(False)  # noqa: FBT003
+        client.setblocking(False)
         self._clients.add(client)
         self._selector.register(client, selectors.EVENT_READ)
 
@@ -156,7 +156,7 @@ class Ringer:
 
     def _connect(self) -> bool:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.setblocking(False)  # noqa: FBT003
+        client.setblocking(False)
         try:
             client.connect(str(self._path()))
         except OSError:

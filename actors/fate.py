@@ -1,0 +1,62 @@
+"""What becomes of a message whose handler has raised: another attempt, or the dead letters."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+from ..clock import duration
+from ..errors import Reject, RetryLater
+from ..persistence.store import Dead, Message, Retry
+from .messages import Broken
+
+if TYPE_CHECKING:
+    import random
+
+    from .mail import MailboxSpec
+
+_LONGEST_TRACEBACK = 20_000
+
+
+def decide(
+    message: Message, error: BaseException, spec: MailboxSpec, now: int, random: random.Random
+) -> Retry | Dead:
+    """Return the message's fate.
+
+    RetryLater counts no attempt; Reject, a broken body and what the policy names in ``never`` are
+    final; all else is tried again until the policy's attempts are used up.
+    """
+    policy = spec.retry
+    if isinstance(error, RetryLater):
+        wait = policy.wait(1, random)
+        try:
+            wait = wait if error.after is None else duration(error.after)
+        except ValueError as wrong:
+            error = wrong  # RetryLater("soon") is a failure like any other
+        else:
+            return _retry(message.attempt, now + wait, message.error, spec)
+    attempt = message.attempt + 1
+    reason = error.reason if isinstance(error, Reject) else _describe(error)
+    if isinstance(error, (Reject, Broken, *policy.never)) or attempt >= policy.attempts:
+        trace = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
+        return Dead(_storable(reason), _storable(trace), attempt, now)
+    return _retry(attempt, now + policy.wait(attempt, random), _storable(reason), spec)
+
+
+def _retry(attempt: int, at: int, error: str | None, spec: MailboxSpec) -> Retry:
+    """Keep its place where order is strict; else set it aside."""
+    if spec.order == "block":
+        return Retry(attempt, None, at, error)
+    return Retry(attempt, at, None, error)
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
+def _storable(text: str) -> str:
+    """Return text that SQLite can take: lone surrogates become question marks."""
+    return str(text).encode("utf-8", "replace").decode()
