@@ -242,11 +242,9 @@ def test_the_lock_is_free_when_the_owner_ends_while_a_forked_child_lives(tmp_pat
 rt.start()
 pid = os.fork()
 if pid == 0:
-    import sys, threading
-    print("child up", flush=True)
-    sys.stdin.readline()
+    os.write(1, b"child up\\n")
+    os.read(0, 1)
     os._exit(0)
-print("owner up", flush=True)
 import threading
 threading.Event().wait(60)
 """
@@ -258,6 +256,7 @@ threading.Event().wait(60)
         rt.start(standby=False)
         assert rt.role == "owner"
         rt.stop()
+        child.say("the forked child may end now")
 
 
 def test_a_stopped_owner_keeps_no_client_waiting_for_ever(tmp_path: Path) -> None:
@@ -267,6 +266,9 @@ def test_a_stopped_owner_keeps_no_client_waiting_for_ever(tmp_path: Path) -> Non
         client = Runtime(tmp_path / "board.db")
         client.tell("work", 1)
         owner.wait_for("got 1")
+        until = monotonic() + 10
+        while client.mailboxes()[0].waiting and monotonic() < until:
+            threading.Event().wait(0.01)
         owner.process.send_signal(signal.SIGSTOP)
         begun = monotonic()
         try:
