@@ -27,12 +27,10 @@ from ..clock import monotonic
 from ..errors import StoreError, StoreOwned
 from .breath import Breath
 from .hooks import Hooks, ThreadWaiter, Waiter, call, wake
-from .store import Outcome, Unit, Written
+from .store import Outcome, Store, Unit, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from .store import Store
 
 __all__ = ["Committer", "Hooks", "ThreadWaiter", "Waiter"]
 
@@ -211,10 +209,9 @@ class Committer:
             self._staged = self._bytes = 0
             for unit in left:
                 unit.error = StoreError("the runtime stopped before this was written")
-            waiters = [unit.waiter for unit in left if not unit.lead]  # an heir has been woken
-        for waiter in waiters:
-            if waiter is not None:
-                waiter.wake()
+            asleep = [unit for unit in left if not unit.lead]  # an heir has been woken
+        for unit in asleep:
+            wake(unit)
 
     # --- leading -----------------------------------------------------------------------------
 
@@ -259,11 +256,13 @@ class Committer:
                     self._quiet.notify_all()
                 return
             heir.lead = True
-            waiter = heir.waiter
-        waiter.wake()
+        wake(heir)
 
     def _write(self, group: list[Unit], own: Unit | None) -> None:
-        fresh = [unit for unit in group if not _overtaken(unit)]
+        for unit in group:
+            if unit.overtaken:
+                unit.outcome = Outcome.AGAIN
+        fresh = [unit for unit in group if unit.outcome is None]
         self._breath.take()
         with self._lock:
             epoch, seen = self.epoch, self.seen
@@ -332,12 +331,14 @@ class Committer:
                 wake(unit)
         if isinstance(error, StoreOwned):
             self._lose(error)
-        elif self.healthy:
+            return
+        if self.healthy:
             self.healthy = False
             self._refused_at = monotonic()
             self._retry_in = _RETRY_FIRST
             call(self._hooks.refused, error)
-            self.poke()
+        if not self._staged:
+            self.poke()  # else nobody would try again, and no handler ever start
 
     def _lose(self, error: StoreOwned) -> None:
         """Give up what is staged: these messages are the new owner's, and it runs them."""
@@ -397,11 +398,3 @@ class Committer:
     def _senders_come(self) -> bool:
         """Say whether a sender has just led: the next one takes the few staged turns along."""
         return len(self._queue) <= _FEW and monotonic() - self._sent_at < _LATELY
-
-
-def _overtaken(unit: Unit) -> bool:
-    """Say whether a turn stands on one that became void; it is not written then."""
-    if unit.lineage is None or unit.generation == unit.lineage.generation:
-        return False
-    unit.outcome = Outcome.AGAIN
-    return True

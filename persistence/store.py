@@ -226,6 +226,11 @@ class Unit:
         self.staged = False
 
     @property
+    def overtaken(self) -> bool:
+        """It stands on a turn of its lineage that became void."""
+        return self.lineage is not None and self.generation != self.lineage.generation
+
+    @property
     def told(self) -> Iterable[Message]:
         """The messages that it told, in order; after its commit they have their numbers."""
         if self.ops is None:
