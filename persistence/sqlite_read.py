@@ -54,17 +54,20 @@ SELECT number FROM callboard_message WHERE number IN (SELECT value FROM json_eac
 _STATE = "SELECT kind, version, body FROM callboard_state WHERE mailbox = ? AND key = ?"
 _MAILBOXES = "SELECT id, name, paused, declaration FROM callboard_mailbox ORDER BY name"
 # count and min together, which keeps min(number) on the index that holds nothing but the waiting.
-_DEPTH = """
-SELECT
+# One statement, so one snapshot: a message on its way from one mailbox to another is always counted.
+_DEPTHS = """
+SELECT b.id, b.name, b.paused, b.declaration,
   (SELECT count(*) FROM callboard_message
-    WHERE mailbox = :m AND due IS NOT NULL AND due <= :now),
-  (SELECT count(*) FROM callboard_message WHERE mailbox = :m AND due IS NOT NULL AND due > :now),
-  (SELECT count(*) FROM callboard_dead WHERE mailbox = :m),
-  (SELECT due FROM callboard_message WHERE mailbox = :m AND due IS NOT NULL AND due <= :now
+    WHERE mailbox = b.id AND due IS NOT NULL AND due <= :now),
+  (SELECT count(*) FROM callboard_message
+    WHERE mailbox = b.id AND due IS NOT NULL AND due > :now),
+  (SELECT count(*) FROM callboard_dead WHERE mailbox = b.id),
+  (SELECT due FROM callboard_message WHERE mailbox = b.id AND due IS NOT NULL AND due <= :now
     ORDER BY due, number LIMIT 1),
-  w.count, (SELECT told_at FROM callboard_message WHERE number = w.first)
-FROM (SELECT count(*) AS count, min(number) AS first
-      FROM callboard_message WHERE mailbox = :m AND due IS NULL) w"""
+  (SELECT count(*) FROM callboard_message WHERE mailbox = b.id AND due IS NULL),
+  (SELECT told_at FROM callboard_message WHERE number =
+    (SELECT min(number) FROM callboard_message WHERE mailbox = b.id AND due IS NULL))
+FROM callboard_mailbox b ORDER BY b.name"""
 _FIND = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ?"
 _FIND_IN = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ? AND mailbox = ?"
 _FIND_NAME_IN = f"SELECT {COLUMNS} FROM callboard_message WHERE name = ? AND mailbox = ?"
@@ -157,12 +160,14 @@ class SqliteReader:
         """See Store."""
         return [mailbox_row(row) for row in self._rows(_MAILBOXES, ())]
 
-    def depth(self, mailbox: int, now: int) -> Depth:
+    def depths(self, now: int) -> list[tuple[MailboxRow, Depth]]:
         """See Store."""
-        row = self._rows(_DEPTH, {"m": mailbox, "now": now})[0]
-        due, later, dead, due_at, waiting, told_at = row
-        oldest = min((at for at in (told_at, due_at) if at is not None), default=None)
-        return Depth(waiting + due, later, dead, oldest)
+        found = []
+        for row in self._rows(_DEPTHS, {"now": now}):
+            due, later, dead, due_at, waiting, told_at = row[4:]
+            oldest = min((at for at in (told_at, due_at) if at is not None), default=None)
+            found.append((mailbox_row(row[:4]), Depth(waiting + due, later, dead, oldest)))
+        return found
 
     def later(self, mailbox: int | None, now: int, limit: int) -> list[Message]:
         """See Store."""

@@ -413,8 +413,8 @@ class Store(Protocol):
         """Return every mailbox ever declared, by name."""
         ...
 
-    def depth(self, mailbox: int, now: int) -> Depth:
-        """Return how much a mailbox holds."""
+    def depths(self, now: int) -> list[tuple[MailboxRow, Depth]]:
+        """Return every mailbox and how much it holds, by name, as of one moment."""
         ...
 
     def later(self, mailbox: int | None, now: int, limit: int) -> list[Message]:

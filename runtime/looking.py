@@ -53,8 +53,7 @@ class Looking:
         live = self._owned()
         running = self._running() if live else {}
         found = []
-        for row in self._store.mailboxes():
-            depth = self._store.depth(row.id, now)
+        for row, depth in self._store.depths(now):
             age = None if depth.oldest is None else max(0.0, (now - depth.oldest) / SECOND)
             found.append(MailboxInfo(
                 row.name, depth.waiting, len(running.get(row.id, ())), depth.later, depth.dead,

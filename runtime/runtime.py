@@ -129,7 +129,6 @@ class Runtime:
             SystemExit: with 1, when a part that cannot be missed gave up, or ownership was lost.
 
         """
-        self._host.start(standby=True)
         serve(self._host)
 
     def __enter__(self) -> Self:

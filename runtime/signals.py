@@ -23,7 +23,7 @@ SWITCH_INTERVAL = 0.0005
 
 
 def serve(host: Host, *, timeout: float = 10.0) -> None:
-    """Block until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
+    """Start, and block until SIGTERM or SIGINT, then drain; a second signal ends it at once.
 
     Raises:
         SystemExit: with 1, when a part that cannot be missed gave up or ownership was lost.
@@ -40,6 +40,7 @@ def serve(host: Host, *, timeout: float = 10.0) -> None:
 
     old = dict(_install(on_signal))
     try:
+        host.start(standby=True)
         while not asked and not host.ended.wait(_LOOK):
             pass
         host.stop(timeout)

@@ -20,7 +20,7 @@ from callboard.persistence.store import (
 )  # fmt: skip
 
 from .store_contract_writing import ContractBase
-from .store_tools import bodies, do, message, numbers, run, tell, write
+from .store_tools import bodies, depth, do, message, numbers, run, tell, write
 
 PRIORITIES = [0, 5, -3, 5, 0, -3, 0, 9, 5]
 DUES = [30, 10, 20, 10, 30, 10, 40]
@@ -96,7 +96,7 @@ class ReadingContract(ContractBase):
     # --- looking -----------------------------------------------------------------------------
 
     def test_depth_counts_waiting_later_and_dead(self, store: Store, box: int, second: int) -> None:
-        assert store.depth(box, 100) == Depth(0, 0, 0, None)
+        assert depth(store, box, 100) == Depth(0, 0, 0, None)
         tell(store, box, b"x", told_at=40)
         tell(store, box, b"x", told_at=60, priority=9)
         tell(store, box, b"x", told_at=1, due=50)
@@ -104,12 +104,12 @@ class ReadingContract(ContractBase):
         tell(store, second, b"x", told_at=2)
         (dead,) = tell(store, box, b"x", told_at=3)
         write(store, Unit(ack=dead, fate=Dead("boom", "", 1, 1)))
-        assert store.depth(box, 100) == Depth(waiting=3, later=2, dead=1, oldest=40)
+        assert depth(store, box, 100) == Depth(waiting=3, later=2, dead=1, oldest=40)
 
     def test_a_due_message_can_be_the_oldest(self, store: Store, box: int) -> None:
         tell(store, box, b"x", told_at=40)
         tell(store, box, b"x", told_at=1, due=30)
-        assert store.depth(box, 100).oldest == 30
+        assert depth(store, box, 100).oldest == 30
 
     def test_later_is_what_is_not_yet_due_of_one_mailbox_or_of_all(
         self, store: Store, box: int, second: int
@@ -125,7 +125,7 @@ class ReadingContract(ContractBase):
         (told,) = tell(store, box, b"1")
         write(store, Unit(ack=told, fate=Retry(1, due=50, retry_at=None, error="boom")))
         assert numbers(store.later(box, 49, 9)) == [told.number]
-        assert store.depth(box, 49) == Depth(0, 1, 0, None)
+        assert depth(store, box, 49) == Depth(0, 1, 0, None)
 
     def test_peek_shows_the_due_then_the_waiting(self, store: Store, box: int) -> None:
         (low,) = tell(store, box, b"low")

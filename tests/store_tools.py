@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from callboard.persistence.store import Execute, Message, Op, Unit, Written
+from callboard.persistence.store import Depth, Execute, Message, Op, Unit, Written
 
 if TYPE_CHECKING:
     from callboard.persistence.store import Store
@@ -16,6 +16,11 @@ def message(box: int, body: bytes = b"1", **fields: Any) -> Message:
 
 def write(store: Store, *units: Unit, epoch: int | None = None, seen: int | None = None) -> Written:
     return store.write(units, epoch=epoch, seen=seen)
+
+
+def depth(store: Store, box: int, now: int) -> Depth:
+    """Return how much one mailbox holds."""
+    return next(depth for row, depth in store.depths(now) if row.id == box)
 
 
 def tell(store: Store, box: int, *bodies: bytes, **fields: Any) -> list[Message]:
