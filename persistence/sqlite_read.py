@@ -54,7 +54,7 @@ SELECT number FROM callboard_message WHERE number IN (SELECT value FROM json_eac
 _STATE = "SELECT kind, version, body FROM callboard_state WHERE mailbox = ? AND key = ?"
 _MAILBOXES = "SELECT id, name, paused, declaration FROM callboard_mailbox ORDER BY name"
 # count and min together, which keeps min(number) on the index that holds nothing but the waiting.
-# One statement, so one snapshot: a message on its way from one mailbox to another is always counted.
+# One statement, so one snapshot: a message that goes from one mailbox to another is in one of them.
 _DEPTHS = """
 SELECT b.id, b.name, b.paused, b.declaration,
   (SELECT count(*) FROM callboard_message

@@ -50,7 +50,10 @@ def test_clients_and_a_foreign_connection_beside_a_saturated_owner(tmp_path: Pat
 
     with rt:
         teller = threading.Thread(target=saturate)
-        with Child(CLIENT, seconds, cwd=tmp_path) as one, Child(CLIENT, seconds, cwd=tmp_path) as two:
+        with (
+            Child(CLIENT, seconds, cwd=tmp_path) as one,
+            Child(CLIENT, seconds, cwd=tmp_path) as two,
+        ):
             one.wait_for("up")
             two.wait_for("up")
             teller.start()

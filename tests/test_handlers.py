@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ from callboard import (
     HandlerTimeout,
     RetryPolicy,
     Runtime,
+    StoreFull,
     TurnEnded,
     WorkerActor,
     message,
@@ -245,7 +247,9 @@ def test_a_broken_body_of_a_known_kind_is_a_dead_letter_at_once(board: Board) ->
         board.settle()
         connection = rt._store._connection
         assert connection is not None
-        connection.execute("UPDATE callboard_message SET body = CAST('{oops' AS BLOB) WHERE number = ?", (first,))
+        connection.execute(
+            "UPDATE callboard_message SET body = CAST('{oops' AS BLOB) WHERE number = ?", (first,)
+        )
         board.crash()
         rt.resume(work)
         board.settle()
@@ -328,8 +332,8 @@ def test_an_old_version_is_raised_by_upcasts(board: Board) -> None:
         connection = rt._store._connection
         assert connection is not None
         connection.execute(
-                """UPDATE callboard_message SET version = 1, body = CAST('{"euros": 3}' AS BLOB)"""
-            )
+            """UPDATE callboard_message SET version = 1, body = CAST('{"euros": 3}' AS BLOB)"""
+        )
         board.crash()
         rt.resume("prices")
         board.settle()
@@ -391,7 +395,7 @@ def test_an_actor_whose_on_start_raises_is_restarted_with_back_off(board: Board)
         assert got == []
         board.advance("1m")
         assert got == [1]
-        waits = [(b - a).total_seconds() for a, b in zip(starts, starts[1:], strict=False)]
+        waits = [(b - a).total_seconds() for a, b in pairwise(starts)]
         assert len(waits) == 3
         assert waits == sorted(waits)
         assert waits[0] > 0.05
@@ -487,7 +491,7 @@ def test_retry_order_block_holds_the_whole_mailbox(board: Board) -> None:
 def test_never_sends_some_errors_straight_to_the_dead_letters(board: Board) -> None:
     @board.rt.mailbox("work", retry=RetryPolicy(never=(KeyError,)))
     def work(_n: int) -> None:
-        raise KeyError("x")  # noqa: EM101
+        raise KeyError("x")
 
     with board:
         board.rt.tell(work, 1)
@@ -559,8 +563,6 @@ def test_the_store_refusing_runs_no_handler_again(board: Board) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
         body = "x" * 1_000_000
         rt.mailbox("big", lambda _t: None)
-        from callboard import StoreFull  # noqa: PLC0415
-
         with pytest.raises(StoreFull):
             rt.tell("big", body)
         refused.wait()

@@ -25,7 +25,9 @@ rt = Runtime("board.db")
 def work(n: int) -> None:
     os.write(1, b"got %d\\n" % n)
 """
-OWNER = APP + "rt.events.subscribe(lambda e: print('is owner', flush=True), 'owner.taken')\nrt.run()\n"
+OWNER = (
+    APP + "rt.events.subscribe(lambda e: print('is owner', flush=True), 'owner.taken')\nrt.run()\n"
+)
 
 
 def test_what_was_told_survives_sigkill_and_is_handled_once(tmp_path: Path) -> None:
@@ -143,7 +145,9 @@ def test_two_paths_to_one_file_cannot_both_own_it(tmp_path: Path) -> None:
 
 
 def test_run_drains_on_sigterm(tmp_path: Path) -> None:
-    app = APP + """
+    app = (
+        APP
+        + """
 import threading
 @rt.mailbox("slow")
 def slow(n: int) -> None:
@@ -154,6 +158,7 @@ rt.tell("slow", 1)
 rt.run()
 print("left", rt.mailboxes()[0].waiting, flush=True)
 """
+    )
     with Child(app, cwd=tmp_path) as child:
         child.wait_for("begun")
         child.process.send_signal(signal.SIGTERM)
@@ -163,7 +168,9 @@ print("left", rt.mailboxes()[0].waiting, flush=True)
 
 
 def test_a_second_signal_ends_run_at_once(tmp_path: Path) -> None:
-    app = APP + """
+    app = (
+        APP
+        + """
 import threading
 @rt.mailbox("stuck")
 def stuck(n: int) -> None:
@@ -173,6 +180,7 @@ rt.tell("stuck", 1)
 rt.events.subscribe(lambda e: None)
 rt.run()
 """
+    )
     with Child(app, cwd=tmp_path) as child:
         child.wait_for("begun")
         begun = monotonic()
@@ -196,7 +204,7 @@ def test_a_message_that_kills_its_process_three_times_is_a_dead_letter(tmp_path:
     rt.run()
     """
     rt = Runtime(tmp_path / "board.db")
-    rt.mailbox("work", lambda n: None)
+    rt.mailbox("work", lambda _n: None)
     unlucky = rt.tell("work", 13)
     rt.tell("work", 14)
     for _ in range(3):
@@ -211,7 +219,9 @@ def test_a_message_that_kills_its_process_three_times_is_a_dead_letter(tmp_path:
 
 
 def test_a_forked_child_is_a_client_and_the_owner_goes_on(tmp_path: Path) -> None:
-    app = APP + """
+    app = (
+        APP
+        + """
 rt.start()
 rt.tell("work", 1)
 pid = os.fork()
@@ -227,6 +237,7 @@ threading.Event().wait(2)
 rt.stop()
 print("stopped", flush=True)
 """
+    )
     with Child(app, cwd=tmp_path) as child:
         assert child.wait_for("child") == "child 0"
         child.wait_for("stopped")
@@ -238,7 +249,9 @@ print("stopped", flush=True)
 
 
 def test_the_lock_is_free_when_the_owner_ends_while_a_forked_child_lives(tmp_path: Path) -> None:
-    app = APP + """
+    app = (
+        APP
+        + """
 rt.start()
 pid = os.fork()
 if pid == 0:
@@ -248,6 +261,7 @@ if pid == 0:
 import threading
 threading.Event().wait(60)
 """
+    )
     with Child(app, cwd=tmp_path) as child:
         child.wait_for("child up")
         child.process.send_signal(signal.SIGKILL)
