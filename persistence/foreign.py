@@ -29,7 +29,8 @@ def unwrap(connection: Any) -> sqlite3.Connection:
         if isinstance(each, sqlite3.Connection):
             return each
         inner = getattr(each, "driver_connection", None) or getattr(each, "connection", None)
-        if callable(inner):  # SQLAlchemy's Session.connection()
+        # SQLAlchemy's Session.connection(); a sqlite3 connection can be called too.
+        if callable(inner) and not isinstance(inner, sqlite3.Connection):
             inner = inner()
         if inner is None:
             break

@@ -53,9 +53,12 @@ _PRESENT = """
 SELECT number FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
 _STATE = "SELECT kind, version, body FROM callboard_state WHERE mailbox = ? AND key = ?"
 _MAILBOXES = "SELECT id, name, paused, declaration FROM callboard_mailbox ORDER BY name"
-# count and min together, which keeps min(number) on the index that holds nothing but the waiting.
 # One statement, so one snapshot: a message that goes from one mailbox to another is in one of them.
+# count and min together, which keeps min(number) on the index that holds nothing but the waiting.
 _DEPTHS = """
+WITH waiting AS (
+  SELECT mailbox, count(*) AS count, min(number) AS first
+  FROM callboard_message WHERE due IS NULL GROUP BY mailbox)
 SELECT b.id, b.name, b.paused, b.declaration,
   (SELECT count(*) FROM callboard_message
     WHERE mailbox = b.id AND due IS NOT NULL AND due <= :now),
@@ -64,10 +67,8 @@ SELECT b.id, b.name, b.paused, b.declaration,
   (SELECT count(*) FROM callboard_dead WHERE mailbox = b.id),
   (SELECT due FROM callboard_message WHERE mailbox = b.id AND due IS NOT NULL AND due <= :now
     ORDER BY due, number LIMIT 1),
-  (SELECT count(*) FROM callboard_message WHERE mailbox = b.id AND due IS NULL),
-  (SELECT told_at FROM callboard_message WHERE number =
-    (SELECT min(number) FROM callboard_message WHERE mailbox = b.id AND due IS NULL))
-FROM callboard_mailbox b ORDER BY b.name"""
+  ifnull(w.count, 0), (SELECT told_at FROM callboard_message WHERE number = w.first)
+FROM callboard_mailbox b LEFT JOIN waiting w ON w.mailbox = b.id ORDER BY b.name"""
 _FIND = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ?"
 _FIND_IN = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ? AND mailbox = ?"
 _FIND_NAME_IN = f"SELECT {COLUMNS} FROM callboard_message WHERE name = ? AND mailbox = ?"
