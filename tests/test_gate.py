@@ -1,0 +1,194 @@
+"""The write gate: one at a time over all processes, in turn, and never for ever."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from callboard.clock import monotonic
+from callboard.errors import StoreBusy, StoreError
+from callboard.persistence import gate as module
+from callboard.persistence.gate import Gate
+
+from .processes import Child
+
+PATIENCE = 20.0
+
+# Takes the gate back to back, each time for a millisecond, until its standard input ends.
+BUSY = """
+import sys, threading
+from pathlib import Path
+from callboard.clock import monotonic
+from callboard.persistence.gate import Gate
+gate, stop = Gate(Path(".")), threading.Event()
+threading.Thread(target=lambda: (sys.stdin.readline(), stop.set())).start()
+count = 0
+while not stop.is_set():
+    with gate:
+        until = monotonic() + 0.001
+        while monotonic() < until:
+            pass
+    count += 1
+    if count == 20:
+        print("busy", flush=True)
+print("took", count, flush=True)
+"""
+
+# Takes the gate and keeps it until it is told, or killed.
+HOLD = """
+import sys
+from pathlib import Path
+from callboard.persistence.gate import Gate
+with Gate(Path(".")):
+    print("in", flush=True)
+    sys.stdin.readline()
+print("out", flush=True)
+"""
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    gate = Gate(tmp_path)
+    yield gate
+    gate.close()
+
+
+def impatient(folder: Path) -> Gate:
+    return Gate(folder, patience=0.05)
+
+
+@pytest.mark.slow
+def test_a_client_gets_in_beside_a_busy_owner(tmp_path: Path, gate: Gate) -> None:
+    waits = []
+    with Child(BUSY, cwd=tmp_path) as owner:
+        owner.wait_for("busy")
+        for _ in range(100):
+            begun = monotonic()
+            with gate:
+                waits.append(monotonic() - begun)
+        owner.say("stop")
+        owner.wait_for("took")
+    assert sorted(waits)[50] < 0.05, "half of them wait for a handful of the owner's turns at most"
+    assert max(waits) < 1.0
+
+
+def test_a_process_that_is_stopped_inside_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    waiting = impatient(tmp_path)
+    with Child(HOLD, cwd=tmp_path) as child:
+        child.wait_for("in")
+        child.process.send_signal(signal.SIGSTOP)
+        with pytest.raises(StoreBusy, match=r"another process that is writing.*SIGSTOP"), waiting:
+            pytest.fail("two at once")
+        child.process.send_signal(signal.SIGCONT)
+        child.say("go")
+        child.wait_for("out")
+        with waiting:
+            pass
+    waiting.close()
+
+
+def test_a_process_that_is_killed_inside_lets_go(tmp_path: Path, gate: Gate) -> None:
+    with Child(HOLD, cwd=tmp_path) as child:
+        child.wait_for("in")
+        child.kill(signal.SIGKILL)
+        with gate:
+            pass
+
+
+def test_who_waits_in_line_holds_up_those_behind(tmp_path: Path) -> None:
+    """Else an owner that comes again and again would always be the next."""
+    inside, first, second = Gate(tmp_path), Gate(tmp_path), impatient(tmp_path)
+    passed = threading.Event()
+
+    def wait() -> None:
+        with first:
+            passed.set()
+
+    with inside:
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        until = monotonic() + PATIENCE
+        while module._try(second._next):  # until the waiter has it
+            fcntl.flock(second._next, fcntl.LOCK_UN)
+            assert monotonic() < until
+        with pytest.raises(StoreBusy, match="waiting in line"), second:
+            pytest.fail("overtaken")
+        assert not passed.is_set()
+    waiter.join(PATIENCE)
+    assert passed.is_set()
+    for each in (inside, first, second):
+        each.close()
+
+
+def test_threads_of_one_process_come_one_at_a_time(tmp_path: Path) -> None:
+    gate = impatient(tmp_path)
+    caught: list[StoreBusy] = []
+
+    def enter() -> None:
+        try:
+            with gate:
+                pass
+        except StoreBusy as error:
+            caught.append(error)
+
+    with gate:
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join(PATIENCE)
+    assert "another thread of this process" in str(caught[0])
+    enter()
+    assert len(caught) == 1
+    gate.close()
+
+
+def test_the_whole_turnstile_has_one_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def nap(seconds: float) -> None:
+        now[0] += seconds
+
+    gate = Gate(tmp_path, patience=1.0)
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "sleep", nap)
+    monkeypatch.setattr(module, "_try", lambda fd: fd == gate._next and now[0] >= 0.9)
+    with pytest.raises(StoreBusy, match="writing"), gate:
+        pytest.fail("nobody let us in")
+    assert 1.0 <= now[0] < 1.01
+    gate.close()
+
+
+def test_an_error_inside_lets_the_next_one_in(tmp_path: Path, gate: Gate) -> None:
+    with pytest.raises(ZeroDivisionError), gate:
+        raise ZeroDivisionError
+    with impatient(tmp_path):
+        pass
+
+
+def test_a_closed_gate_says_so_and_touches_no_descriptor(gate: Gate) -> None:
+    gate.close()
+    gate.close()
+    with pytest.raises(StoreError, match="closed meanwhile"), gate:
+        pytest.fail("closed")
+
+
+def next_descriptor() -> int:
+    """Return the number that the next file would get: the lowest that is free."""
+    number = os.open(os.devnull, os.O_RDONLY)
+    os.close(number)
+    return number
+
+
+def test_no_descriptor_is_left_when_a_lock_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "gate").mkdir()
+    before = next_descriptor()
+    with pytest.raises(OSError, match="gate"):
+        Gate(tmp_path)
+    assert next_descriptor() == before
