@@ -123,6 +123,12 @@ def build(store: Path, linger: float = 0.0, begun: Callable[[], None] = lambda: 
             _add(self.state, message)
             rt.tell("overview", message)
 
+    rt.mailbox("packages", PackageActor, keyed=lambda message: message.package)
+    _declare_overview(rt, begun)
+    return rt
+
+
+def _declare_overview(rt: Runtime, begun: Callable[[], None]) -> None:
     class OverviewActor(WorkerActor):
         """Adds everything up, and reports when its future call comes."""
 
@@ -139,9 +145,7 @@ def build(store: Path, linger: float = 0.0, begun: Callable[[], None] = lambda: 
             self.state.reported_lines = self.state.lines
             rt.tell("overview", Report(), after=REPORT_EVERY, id=INTERIM)
 
-    rt.mailbox("packages", PackageActor, keyed=lambda message: message.package)
     rt.mailbox("overview", OverviewActor)
-    return rt
 
 
 def measures(package: str, name: str, data: bytes) -> Measures:

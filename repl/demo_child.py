@@ -20,7 +20,7 @@ _TAIL = 8
 class Child:
     """One process of the demo's service. Used from one thread.
 
-    It has a session of its own, so that Ctrl-C reaches the parent alone, and ends when its standard
+    It stands apart from the terminal, so that Ctrl-C reaches the parent alone, and ends when its standard
     input does, which is when the parent is gone.
 
     Args:
