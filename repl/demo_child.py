@@ -20,8 +20,8 @@ _TAIL = 8
 class Child:
     """One process of the demo's service. Used from one thread.
 
-    It stands apart from the terminal, so that Ctrl-C reaches the parent alone, and ends when its standard
-    input does, which is when the parent is gone.
+    It stands apart from the terminal, so that Ctrl-C reaches the parent alone, and ends when its
+    standard input does, which is when the parent is gone.
 
     Args:
         log: where its standard error goes.
