@@ -70,7 +70,8 @@ def connect(path: Path, *, durability: str, readonly: bool = False) -> sqlite3.C
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA wal_autocheckpoint = 1000")
-        connection.execute("PRAGMA cache_size = -8000")
+        # Readers count and page: a large cache would only grow with the backlog.
+        connection.execute(f"PRAGMA cache_size = {-2000 if readonly else -8000}")
         if readonly:
             connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:

@@ -205,8 +205,10 @@ class Host:
         """Take over; this process holds the owner's lock."""
         self._slots = Slots(self.store.companion.slots)
         now = self._clock.now()
-        epoch, last, killers = self.store.take_over(self._slots.running(), now)
+        running = self._slots.running()
+        # Cleared first: killed between the two, a death is forgotten rather than counted twice.
         self._slots.clear()
+        epoch, last, killers = self.store.take_over(running, now)
         driver = ThreadDriver(
             self._clock, self._threads, on_short=self._short,
             pulse=lambda: None if self.engine is None else self.engine.pulse(),
