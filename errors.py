@@ -78,14 +78,6 @@ class AlreadyTold(CallboardError, ValueError):
     """``if_exists="raise"``: a message of this id is waiting in the mailbox already."""
 
 
-class ActorStopped(CallboardError):
-    """The actor that was to do this has stopped."""
-
-
-class NotStarted(CallboardError, RuntimeError):
-    """The call needs an owner, and no process owns the store."""
-
-
 class TurnEnded(CallboardError, RuntimeError):
     """The turn has returned, failed or timed out; nothing can join it any more."""
 

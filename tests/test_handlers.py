@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from callboard import (
-    ActorStopped,
     Context,
     HandlerTimeout,
     RetryPolicy,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from callboard.runtime.testing import Board
 
 ONCE = RetryPolicy(attempts=1)
-assert issubclass(ActorStopped, Exception)
 
 
 class Waits:
