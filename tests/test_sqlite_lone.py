@@ -72,9 +72,8 @@ def test_an_acknowledged_message_that_is_gone_makes_its_own_turn_void_alone(
     store: SqliteStore,
 ) -> None:
     box, epoch, last = own(store)
-    first = Unit(tells=[message(box), message(box)])
-    seen = store.write([first], epoch=epoch, seen=last).last
-    gone, here = first.tells or ()
+    gone, here = message(box), message(box)
+    seen = store.write([Unit(tells=[gone, here])], epoch=epoch, seen=last).last
     store.write([Unit(ack=gone)], epoch=epoch, seen=seen)
     void, good, tell = Unit(ack=gone), Unit(ack=here), Unit(tells=[message(box, b"3")])
     store.write([void, good, tell], epoch=epoch, seen=seen)
