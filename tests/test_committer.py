@@ -65,6 +65,29 @@ def test_the_runtime_is_told_before_a_sender_goes_on(bench: Bench) -> None:
     assert job.settled == [Outcome.COMMITTED]
 
 
+def test_a_follower_goes_on_when_the_runtime_has_been_told(bench: Bench) -> None:
+    real, told, go_on = bench.told.committed, threading.Event(), threading.Event()
+
+    def committed(units: Sequence[Unit], written: Written) -> None:
+        real(units, written)
+        if len(bench.told.groups) == 2:
+            told.set()
+            assert go_on.wait(PATIENCE)
+
+    bench.told.committed = committed  # type: ignore[method-assign]
+    go = bench.busy()
+    leader, follower = Job("leader"), Job("follower")
+    bench.send_behind(leader, follower)
+    go.set()
+    assert told.wait(PATIENCE)
+    assert follower.settled == [Outcome.COMMITTED]
+    waiter = follower.waiter
+    assert not waiter.wait(0), "it is still asleep"
+    go_on.set()
+    bench.done()
+    assert bench.errors["follower"] is None
+
+
 def test_what_comes_after_may_commit(bench: Bench) -> None:
     bench.told.after = lambda: bench.committer.commit(  # type: ignore[method-assign]
         Job(len(bench.store.log))
@@ -201,16 +224,19 @@ def test_closing_gives_up_what_is_queued_and_lets_every_sender_go(bench: Bench) 
 class Sleepy(ThreadWaiter):
     """Wakes late: whoever handed the lead to it has gone on meanwhile."""
 
-    __slots__ = ("asleep", "may_wake")
+    __slots__ = ("may_wake", "woken")
 
     def __init__(self) -> None:
         super().__init__()
-        self.asleep, self.may_wake = threading.Event(), threading.Event()
+        self.woken, self.may_wake = threading.Event(), threading.Event()
+
+    def wake(self) -> None:
+        super().wake()
+        self.woken.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        assert super().wait(timeout)
-        self.asleep.set()
-        return self.may_wake.wait(PATIENCE)
+        assert self.may_wake.wait(PATIENCE)
+        return super().wait(timeout)
 
 
 def test_closing_wakes_an_heir_once_and_the_others_too(bench: Bench) -> None:
@@ -225,7 +251,7 @@ def test_closing_wakes_an_heir_once_and_the_others_too(bench: Bench) -> None:
     go = bench.busy()
     bench.send_behind(Job("heir"), Job(2), Job(3))
     go.set()
-    assert sleepy.asleep.wait(PATIENCE), "the lead was handed on"
+    assert sleepy.woken.wait(PATIENCE), "the lead was handed on"
     bench.committer.close()
     sleepy.may_wake.set()
     bench.join()

@@ -287,12 +287,21 @@ def test_a_reader_that_is_inside_sqlite_ends_before_the_store_closes(
     connection = store._take()
     connection.create_function("wait", 0, wait)
     store._give_back(connection)
+    real, waiting = store._quiet.wait_for, threading.Event()
+
+    def wait_for(*args: Any) -> bool:
+        waiting.set()
+        return real(*args)
+
+    store._quiet.wait_for = wait_for  # type: ignore[method-assign]
     rows: list[Any] = []
     reader = threading.Thread(target=lambda: rows.extend(store.query("SELECT wait()", ())))
     closer = threading.Thread(target=store.close)
     reader.start()
     assert inside.wait(10)
     closer.start()
+    assert waiting.wait(10)
+    assert store._connection is None, "nothing new begins"
     go.set()
     closer.join(10)
     reader.join(10)
