@@ -78,7 +78,7 @@ def test_clients_and_a_foreign_connection_beside_a_saturated_owner(tmp_path: Pat
 
 
 COMPUTE = """
-import sys, threading
+import os, signal, sqlite3, threading
 from callboard import Runtime
 from callboard.clock import monotonic
 rt = Runtime("board.db")
@@ -89,23 +89,29 @@ def compute(n: int) -> None:
         for _ in range(1000):
             n = (n * 31 + 7) % 1000003
 rt.mailbox("quick", lambda n: None)
+bare = sqlite3.connect("bare.db", isolation_level=None, check_same_thread=False)
+bare.execute("PRAGMA journal_mode = WAL")
+bare.execute("PRAGMA synchronous = FULL")
+bare.execute("CREATE TABLE m (n INTEGER)")
+
+def p99(call):
+    waits = []
+    for n in range(150):
+        begun = monotonic()
+        call(n)
+        waits.append(monotonic() - begun)
+    return sorted(waits)[int(len(waits) * 0.99)] * 1000
 
 def measure():
     rt.tell_many("compute", range(4))
     threading.Event().wait(0.2)
-    best = 1e9
     for _ in range(4):
-        waits = []
-        for n in range(150):
-            begun = monotonic()
-            rt.tell("quick", n)
-            waits.append(monotonic() - begun)
-        best = min(best, sorted(waits)[int(len(waits) * 0.99)])
-        if best < 0.03:
+        ours = p99(lambda n: rt.tell("quick", n))
+        limit = p99(lambda n: bare.execute("INSERT INTO m VALUES (?)", (n,)))
+        if ours <= 30 or ours <= 2 * limit:
             break
     stop.set()
-    print("p99", round(best * 1000, 2), flush=True)
-    import os, signal
+    print("p99", round(ours, 2), "bare", round(limit, 2), flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 
 rt.events.subscribe(lambda e: threading.Thread(target=measure).start(), "owner.taken")
@@ -114,8 +120,8 @@ rt.run()
 
 
 def test_a_tell_beside_four_computing_handlers_returns_soon(tmp_path: Path) -> None:
-    """The best of four rounds counts: other processes of a busy machine are not ours to judge."""
+    """In 30 ms; where other processes keep the cores, within twice a bare commit's time."""
     with Child(COMPUTE, cwd=tmp_path) as child:
-        p99 = float(child.wait_for("p99", timeout=60).split()[1])
+        _, ours, _, bare = child.wait_for("p99", timeout=60).split()
         child.end()
-    assert p99 <= 30, f"p99 {p99} ms"
+    assert float(ours) <= 30 or float(ours) <= 2 * float(bare), f"p99 {ours} ms, bare {bare} ms"
