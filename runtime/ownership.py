@@ -7,14 +7,16 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from ..clock import monotonic, sleep
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 #: Seconds between two tries of a process that stands by.
 TRY_EVERY = 0.05
-# Who asks for the owner holds the lock for a moment: that makes nobody the owner.
-_TRIES = 100
+# Who looks holds the lock, shared, for an instant: that is no owner, so we try again.
+_PATIENCE, _NAP = 1.0, 0.0005
 
 
 class Ownership:
@@ -39,20 +41,21 @@ class Ownership:
 
     def take(self) -> bool:
         """Take the lock if it is free."""
-        for _ in range(_TRIES):
+        until = monotonic() + _PATIENCE
+        while True:
             fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(fd)
-                if self.owner() is not None:
+                if self.owner() is not None or monotonic() > until:
                     return False
+                sleep(_NAP)
                 continue
             os.ftruncate(fd, 0)
             os.write(fd, str(os.getpid()).encode())
             self._fd = fd
             return True
-        return False
 
     def owner(self) -> int | None:
         """Return the process id of the one that owns the store; None when nobody does."""
