@@ -28,13 +28,13 @@ class Owner:
             self.now += gap
 
 
-def test_there_is_no_pause_in_the_first_second() -> None:
+def test_there_is_no_pause_before_it_is_out_of_breath() -> None:
     owner = Owner()
     owner.work(OUT_OF)
     assert owner.pauses == []
 
 
-def test_a_saturated_owner_pauses_three_times_a_second() -> None:
+def test_a_saturated_owner_pauses_regularly() -> None:
     owner = Owner()
     owner.work(10.0)
     gaps = [b - a for a, b in zip(owner.pauses, owner.pauses[1:], strict=False)]
@@ -48,10 +48,10 @@ def test_an_owner_that_leaves_the_lock_free_by_itself_never_pauses() -> None:
     assert owner.pauses == []
 
 
-def test_a_pause_of_its_own_begins_the_second_anew() -> None:
+def test_a_pause_of_its_own_begins_anew() -> None:
     owner = Owner()
     for _ in range(5):
-        owner.work(0.9)
+        owner.work(OUT_OF * 0.9)
         owner.now += 2 * LENGTH
     assert owner.pauses == []
 
