@@ -30,6 +30,8 @@ logger = logging.getLogger("callboard")
 
 #: Seconds between two pulses: how soon an owner sees what nobody rang its bell for.
 PULSE = 0.25
+#: Seconds that a worker keeps its thread while others wait for one.
+SLICE = 0.002
 _IDLE = 10.0
 
 
@@ -38,6 +40,8 @@ class Driver(Protocol):
 
     #: Raised whenever something happens; two equal readings around a look mean that nothing did.
     activity: int
+    #: Seconds that a worker may go on in one step; 0: one message.
+    slice: float
 
     def ready(self, cell: Cell) -> None:
         """Note that a cell has to be stepped. Never steps it here: the caller may hold locks."""
@@ -109,6 +113,7 @@ class ThreadDriver:
     ) -> None:
         """Start no thread; see :meth:`start`."""
         self.activity = 0
+        self.slice = SLICE
         self._clock = clock
         self._most = threads
         self._on_short = on_short
@@ -331,6 +336,7 @@ class SeededDriver:
     def __init__(self, clock: Clock, seed: int) -> None:
         """Start with nothing ready."""
         self.activity = 0
+        self.slice = 0.0  # real time must not decide how far a step goes
         self.random = random.Random(seed)
         self.trace: list[str] = []
         self._clock = clock
@@ -361,9 +367,23 @@ class SeededDriver:
         """See Driver."""
         return _PumpWaiter(self)
 
+    def leave_behind(self, thread: threading.Thread) -> None:
+        """Do nothing: no handler runs past its time here."""
+
     def next_deadline(self) -> int | None:
         """Return the earliest instant that a cell waits for."""
         return self._deadlines.earliest()
+
+    def start(self) -> None:
+        """Start nothing; see :meth:`run`."""
+
+    def stop(self, timeout: float) -> list[threading.Thread]:
+        """End nothing: there are no threads."""
+        return []
+
+    def rest(self, seconds: float) -> None:
+        """Do one thing meanwhile."""
+        self.step()
 
     @property
     def busy(self) -> bool:

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from .environment import Environment
     from .mailbox import MailboxActor
 
-#: Seconds of work after which a worker lets others have its thread.
-SLICE = 0.002
-
 
 class Finished(Control):
     """A coroutine handler has ended."""
@@ -115,7 +112,7 @@ class WorkerCell(Cell):
 
     def _work(self) -> None:
         mailbox = self.mailbox
-        until = monotonic() + SLICE
+        until = monotonic() + self.driver.slice
         while self.environment.may_run:
             retired = mailbox.retired()
             if retired is not None:
