@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -49,8 +50,11 @@ class RetryPolicy:
             ("limit", self.limit, 0),
             ("jitter", self.jitter, 0),
         ):
-            if not isinstance(value, (int, float)) or value < least:
+            if not isinstance(value, (int, float)) or not value >= least:  # NaN is refused too
                 msg = f"{name} must be a number from {least}, got {value!r}"
+                raise ConfigError(msg)
+            if value == math.inf and name != "attempts":
+                msg = f"{name} must be finite, got {value!r}"
                 raise ConfigError(msg)
         if self.jitter > 1:
             msg = f"jitter must be a part from 0 to 1, got {self.jitter!r}"
