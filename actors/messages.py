@@ -220,7 +220,7 @@ class Accepts:
             raise MessageError(msg) from error
         if isinstance(data, cls):
             return data
-        return self._checked(_decoder(cls, self.what), _encode(data))
+        return self._checked(_decoder(cls, self.what), encode(data, self.what, LARGEST_STATE))
 
     def _checked(self, decoder: Callable[[bytes], Any], body: bytes) -> Any:
         try:
