@@ -89,6 +89,8 @@ class Handling(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 4))
     def take(self, times: int) -> None:
+        if self.page is None and self.window.hungry:
+            self.fill()
         for _ in range(times):
             self.take_one()
 
