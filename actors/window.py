@@ -11,6 +11,7 @@ waiting: a key with more in the store is *behind*, is skipped when pages are rea
 its own. A key that is blocked (it waits for a retry, or is faulted) has nothing loaded at all.
 
 What is *held* is loaded or in hand until its turn is settled; what is held is never loaded twice.
+A page is read outside the lock: what was settled or cancelled meanwhile is not taken from it.
 """
 
 from __future__ import annotations
@@ -54,15 +55,28 @@ class Lane:
         self.due = due
         self.tail: Place | None = None
         self.complete = False
-        # Something was left in the store since the last page was asked for: the page may have been
-        # read before that was committed, so a short page does not mean that there is no more.
-        self.missed = False
+        # The first place that was left in the store since the last page was asked for: the page may
+        # have been read before that was committed. So a short page does not mean that there is no
+        # more, and what comes next begins there, if it sorts before the page's last.
+        self.missed: Place | None = None
         # Keys with rows in the store that are not loaded, and how far each is loaded.
         self.behind: dict[str, Place | None] = {}
 
     def place(self, message: Message) -> Place:
         """Return the message's place in this lane."""
         return message.due_sort if self.due else message.sort
+
+    def paged(self, key: str | None, *, ended: bool) -> None:
+        """Note that a page has been taken, and whether it was the last."""
+        seen = self.tail if key is None else self.behind.get(key)
+        if self.missed is not None and seen is not None and self.missed <= seen:
+            seen = _before(self.missed)
+        if key is None:
+            self.tail, self.complete = seen, ended and self.missed is None
+        elif ended and self.missed is None:
+            self.behind.pop(key, None)
+        elif key in self.behind:
+            self.behind[key] = seen
 
 
 class Key:
@@ -116,6 +130,10 @@ class Window:
         self._exclusive = keyed or exclusive
         self._keys: dict[str | None, Key] = {}
         self._ready: deque[Key] = deque()
+        # What was settled or cancelled while a page is read: the page may still hold its row.
+        self._gone: set[int] | None = None
+        # A page is wanted as soon as there is room for it.
+        self._full = False
 
     # --- in ----------------------------------------------------------------------------------
 
@@ -128,22 +146,21 @@ class Window:
         lane = self.due if due else self.waiting
         if message.number in self.held:
             return True
-        taken = self._offered(lane, message)
-        lane.missed = lane.missed or not taken
+        place = lane.place(message)
+        taken = self._offered(lane, message, place)
+        if not taken and (lane.missed is None or place < lane.missed):
+            lane.missed = place
         return taken
 
-    def _offered(self, lane: Lane, message: Message) -> bool:
-        place = lane.place(message)
+    def _offered(self, lane: Lane, message: Message, place: Place) -> bool:
         seen = lane.tail is not None and place <= lane.tail
         if self._left_behind(lane, message):
             return False
-        if lane.complete:
-            if self.loaded >= self.size:
-                lane.complete = False
-                lane.tail = (place[0], place[1] - 1)
-                self.hungry = True
-                return False
-        elif not seen:
+        if not (lane.complete or seen):
+            return False
+        if self.loaded >= self.size:
+            lane.complete = False
+            lane.tail = _before(place)
             return False
         self._load(lane, message)
         return True
@@ -203,6 +220,8 @@ class Window:
     def settled(self, message: Message) -> None:
         """Stop holding a message: its turn has been committed, or it is gone."""
         self.held.pop(message.number, None)
+        if self._gone is not None:
+            self._gone.add(message.number)
 
     def again(self, message: Message) -> None:
         """Put a message back in its place: its turn did not happen."""
@@ -218,6 +237,8 @@ class Window:
 
     def drop(self, number: int) -> bool:
         """Mark a message as cancelled; it will not be handed out. False: it is not held."""
+        if self._gone is not None:
+            self._gone.add(number)
         message = self.held.get(number)
         if message is None:
             return False
@@ -243,6 +264,7 @@ class Window:
                 lane.behind.pop(name, None)
             else:
                 lane.complete, lane.tail = False, None
+        self.hungry = True  # there is room now, and perhaps nothing left to be taken
 
     def unblock(self, name: str | None) -> None:
         """Let a key run again; its messages are paged in."""
@@ -271,11 +293,13 @@ class Window:
 
         :attr:`hungry` says whether it is worth asking.
         """
-        page = self._next_page() if self.loaded < self.size else None
-        if page is None:
-            self.hungry = False
-        else:
-            (self.due if page.due else self.waiting).missed = False
+        page = self._next_page()
+        self._full = page is not None and self.loaded >= self.size
+        if page is None or self._full:
+            self.hungry, self._gone = False, None
+            return None
+        (self.due if page.due else self.waiting).missed = None
+        self._gone = set()
         return page
 
     def _next_page(self) -> Page | None:
@@ -313,41 +337,34 @@ class Window:
             keys that are blocked now, and until when.
 
         """
+        lane = self.due if page.due else self.waiting
+        gone, self._gone = self._gone or set(), None
         if page.key in self.blocked:
             return []  # blocked while it was read: its pages are read when it is unblocked
-        lane = self.due if page.due else self.waiting
         count = 0
         blocked: list[tuple[str | None, int]] = []
         for message in messages:
             count += 1
             place = lane.place(message)
             if page.key is not None:
-                if page.key in lane.behind:
-                    lane.behind[page.key] = place
+                lane.behind[page.key] = place
             else:
                 lane.tail = place
                 if self._left_behind(lane, message):
                     continue
-            if message.number in self.held or not knows(message):
+            if message.number in self.held or message.number in gone or not knows(message):
                 continue
             until = must_wait(message)
             if until is not None:
                 name = message.key if self.keyed else None
                 self.block(name)
                 blocked.append((name, until))
-                if page.key is not None or not self.keyed:
-                    return blocked
+                if page.key is not None or name is None:
+                    return blocked  # what is read of it will be read again from the start
                 continue
             self._load(lane, message)
-        if count < page.limit and not lane.missed:
-            self._saw_the_end(lane, page.key)
+        lane.paged(page.key, ended=count < page.limit)
         return blocked
-
-    def _saw_the_end(self, lane: Lane, key: str | None) -> None:
-        if key is not None:
-            lane.behind.pop(key, None)
-        else:
-            lane.complete = True
 
     def reset(self) -> None:
         """Forget everything but what is in hand: the mailbox reads its window anew."""
@@ -362,7 +379,7 @@ class Window:
         self._keys = busy
         self._ready.clear()
         self.loaded = 0
-        self.hungry = True
+        self.hungry, self._full, self._gone = True, False, None
         self.due, self.waiting = Lane(due=True), Lane(due=False)
 
     # --- inside ------------------------------------------------------------------------------
@@ -381,14 +398,15 @@ class Window:
         if message.key in lane.behind:
             place, loaded = lane.place(message), lane.behind[message.key]
             if loaded is not None and place <= loaded:
-                lane.behind[message.key] = (place[0], place[1] - 1)
+                lane.behind[message.key] = _before(place)
             return True
         if message.key in self.blocked:
             return True
         key = self._keys.get(message.key)
         if key is None or len(key.lane(due=lane.due)) < self.per_key:
             return False
-        lane.behind[message.key] = lane.place(key.lane(due=lane.due)[-1])
+        last = lane.place(key.lane(due=lane.due)[-1])
+        lane.behind[message.key] = min(last, _before(lane.place(message)))
         return True
 
     def _load(self, lane: Lane, message: Message) -> None:
@@ -406,6 +424,8 @@ class Window:
         """Get hungry when a key, or the window, runs low while the store holds more."""
         if self.hungry:
             return
+        if self._full and self.loaded < self.size:
+            self.hungry = True
         for lane in (self.due, self.waiting):
             if (not lane.complete and self.loaded <= self.size // 2) or (
                 key.name in lane.behind and len(key.lane(due=lane.due)) <= self._low_key
@@ -422,3 +442,8 @@ class Window:
         if not key.busy and not key.blocked and not len(key) and key.name in self._keys:
             del self._keys[key.name]
             key.queued = False
+
+
+def _before(place: Place) -> Place:
+    """Return the place just before one: what is read after it begins with that."""
+    return place[0], place[1] - 1
