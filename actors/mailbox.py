@@ -419,7 +419,7 @@ class MailboxActor(Cell):
     def _retried(self, fate: Retry, message: Message, outcome: Outcome | None) -> None:
         """After the commit: hand the message to the timers, or let its key go on in time."""
         if outcome is not Outcome.COMMITTED:
-            if fate.retry_at is not None and outcome is Outcome.VOID:
+            if fate.retry_at is not None:  # void, or to run again: nothing keeps the key waiting
                 self.post(Blocked(self._key(message), None))
             return
         if fate.retry_at is not None:
