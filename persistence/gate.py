@@ -43,6 +43,8 @@ class Gate:
 
     def __init__(self, directory: Path, patience: float = PATIENCE) -> None:
         """Open the two lock files; nothing is locked yet."""
+        # Passed before the lock proper: who is about to fork shuts it, and overtakes whoever comes.
+        self._door = threading.Lock()
         self._threads = threading.Lock()
         self._directory = directory
         self._patience = patience
@@ -63,6 +65,8 @@ class Gate:
 
         """
         until = monotonic() + self._patience
+        with self._door:
+            pass
         if not self._threads.acquire(timeout=self._patience):
             raise StoreBusy(self._complaint("another thread of this process"))
         try:
@@ -93,11 +97,16 @@ class Gate:
 
     def hold(self) -> bool:
         """Keep this process's threads out; False when one did not come out within our patience."""
-        return self._threads.acquire(timeout=self._patience)
+        self._door.acquire()
+        if self._threads.acquire(timeout=self._patience):
+            return True
+        self._door.release()
+        return False
 
     def let_go(self) -> None:
         """Let this process's threads in again."""
         self._threads.release()
+        self._door.release()
 
     def forked(self) -> None:
         """Close the lock files that a forked child has inherited.

@@ -165,6 +165,48 @@ def test_the_whole_turnstile_has_one_patience(
     gate.close()
 
 
+def test_who_is_about_to_fork_goes_before_threads_that_come_later(gate: Gate) -> None:
+    """Busy threads could keep it out for as long as they like otherwise."""
+    order: list[str] = []
+    held, entered = threading.Event(), threading.Event()
+
+    def fork() -> None:
+        assert gate.hold()
+        order.append("fork")
+        held.set()
+
+    def enter() -> None:
+        with gate:
+            order.append("late")
+        entered.set()
+
+    with gate:
+        forking = threading.Thread(target=fork)
+        forking.start()
+        until = monotonic() + PATIENCE
+        while not gate._door.locked():
+            assert monotonic() < until, "it has shut no door"
+        late = threading.Thread(target=enter)
+        late.start()
+    assert held.wait(PATIENCE)
+    assert not entered.is_set()
+    gate.let_go()
+    for thread in (forking, late):
+        thread.join(PATIENCE)
+    assert order == ["fork", "late"]
+
+
+def test_a_fork_does_not_wait_for_ever(tmp_path: Path) -> None:
+    gate = impatient(tmp_path)
+    with gate:
+        assert not gate.hold()
+    assert gate.hold()
+    gate.let_go()
+    with gate:
+        pass
+    gate.close()
+
+
 def test_an_error_inside_lets_the_next_one_in(tmp_path: Path, gate: Gate) -> None:
     with pytest.raises(ZeroDivisionError), gate:
         raise ZeroDivisionError

@@ -275,7 +275,7 @@ def test_pragma_and_attach_are_refused_in_a_turn(store: SqliteStore, sql: str) -
 
 
 def test_a_reader_that_is_inside_sqlite_ends_before_the_store_closes(
-    store: SqliteStore, box: int
+    store: SqliteStore, box: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside, go = threading.Event(), threading.Event()
 
@@ -287,13 +287,14 @@ def test_a_reader_that_is_inside_sqlite_ends_before_the_store_closes(
     connection = store._take()
     connection.create_function("wait", 0, wait)
     store._give_back(connection)
-    real, waiting = store._quiet.wait_for, threading.Event()
+    waiting = threading.Event()
 
-    def wait_for(*args: Any) -> bool:
-        waiting.set()
-        return real(*args)
+    class Watched(threading.Condition):
+        def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+            waiting.set()
+            return super().wait_for(predicate, timeout)
 
-    store._quiet.wait_for = wait_for  # type: ignore[method-assign]
+    monkeypatch.setattr(store, "_quiet", Watched(store._lock))
     rows: list[Any] = []
     reader = threading.Thread(target=lambda: rows.extend(store.query("SELECT wait()", ())))
     closer = threading.Thread(target=store.close)
