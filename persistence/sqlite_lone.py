@@ -70,7 +70,7 @@ class LoneWriter:
             if unit.ops is not None or unit.fate is not None or unit.state is not None:
                 return None
             if unit.tells:
-                if lone is not None or len(unit.tells) != 1:
+                if lone is not None or len(unit.tells) != 1 or unit.tells[0].name is not None:
                     return None
                 lone = unit
         return lone
@@ -94,7 +94,13 @@ class LoneWriter:
                 message.retain, message.priority, message.expires_at,
             ),
         )  # fmt: skip
-        message.number = number
+        return self.written(units, lone, number)
+
+    @staticmethod
+    def written(units: Sequence[Unit], lone: Unit, number: int) -> Written:
+        """Note on the units that they are on disk."""
+        for message in lone.told:
+            message.number = number
         lone.results = [number]
         for unit in units:
             unit.outcome = Outcome.COMMITTED

@@ -92,7 +92,7 @@ class SqliteWriter:
             return None
         except BaseException as error:
             if self._connection.total_changes != before:  # Ctrl-C came after its commit
-                error.__dict__["written"] = Written(seen + 1, [])
+                error.__dict__["written"] = self._lone.written(units, lone, seen + 1)
             else:
                 forget(units)
             raise

@@ -165,10 +165,34 @@ def test_the_whole_turnstile_has_one_patience(
     gate.close()
 
 
-def test_who_is_about_to_fork_goes_before_threads_that_come_later(gate: Gate) -> None:
+class Door:
+    """The gate's door, which says who shuts it and who comes to it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.shut, self.reached = threading.Event(), threading.Event()
+
+    def acquire(self) -> None:
+        self._lock.acquire()
+        self.shut.set()
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.reached.set()
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+
+def test_who_is_about_to_fork_goes_before_threads_that_come_later(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Busy threads could keep it out for as long as they like otherwise."""
     order: list[str] = []
-    held, entered = threading.Event(), threading.Event()
+    held = threading.Event()
 
     def fork() -> None:
         assert gate.hold()
@@ -178,18 +202,16 @@ def test_who_is_about_to_fork_goes_before_threads_that_come_later(gate: Gate) ->
     def enter() -> None:
         with gate:
             order.append("late")
-        entered.set()
 
     with gate:
-        forking = threading.Thread(target=fork)
+        door = Door()
+        monkeypatch.setattr(gate, "_door", door)
+        forking, late = threading.Thread(target=fork), threading.Thread(target=enter)
         forking.start()
-        until = monotonic() + PATIENCE
-        while not gate._door.locked():
-            assert monotonic() < until, "it has shut no door"
-        late = threading.Thread(target=enter)
+        assert door.shut.wait(PATIENCE)
         late.start()
+        assert door.reached.wait(PATIENCE)
     assert held.wait(PATIENCE)
-    assert not entered.is_set()
     gate.let_go()
     for thread in (forking, late):
         thread.join(PATIENCE)

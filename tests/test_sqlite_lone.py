@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard.errors import StoreOwned
+from callboard.errors import StoreFull, StoreOwned
 from callboard.persistence.sqlite import SqliteStore
 from callboard.persistence.store import Declaration, Outcome, Unit, Written
 
 from .store_tools import message, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -94,3 +95,57 @@ def test_a_client_writes_the_usual_way(store: SqliteStore) -> None:
     run = statements(store)
     store.write([Unit(tells=[message(box)])], epoch=None, seen=None)
     assert [sql for sql in run if sql.startswith("BEGIN")]
+
+
+def test_a_message_with_a_name_does_not_fit(store: SqliteStore) -> None:
+    box, epoch, last = own(store)
+    store.write([Unit(tells=[message(box, name="id")])], epoch=epoch, seen=last)
+    assert store.find(box, "id") is not None
+
+
+def test_a_full_disk_refuses_it_and_leaves_no_trace(store: SqliteStore) -> None:
+    box, epoch, last = own(store)
+    connection = store._connection
+    assert connection is not None
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    unit = Unit(tells=[message(box, b"x" * 100_000)])
+    with pytest.raises(StoreFull):
+        store.write([unit], epoch=epoch, seen=last)
+    assert (unit.outcome, [each.number for each in unit.told]) == (None, [0])
+    assert store.heartbeat()[0] == last
+
+
+class Interrupted:
+    """Stands for the connection: Ctrl-C arrives just before or after the one statement."""
+
+    def __init__(self, connection: sqlite3.Connection, *, after: bool) -> None:
+        self._connection, self._after = connection, after
+
+    def execute(self, sql: str, params: Sequence[object] = ()) -> None:
+        hit = sql.startswith("INSERT")
+        if self._after or not hit:
+            self._connection.execute(sql, params)
+        if hit:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_ctrl_c_says_whether_it_came_through(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    box, epoch, last = own(store)
+    first = message(box)
+    store.write([Unit(tells=[first])], epoch=epoch, seen=last)
+    writer, connection = store._writer, store._connection
+    assert writer is not None
+    assert connection is not None
+    monkeypatch.setattr(writer._lone, "_connection", Interrupted(connection, after=after))
+    acked, tell = Unit(ack=first), Unit(tells=[message(box, b"2")])
+    with pytest.raises(KeyboardInterrupt) as caught:
+        store.write([acked, tell], epoch=epoch, seen=first.number)
+    written = getattr(caught.value, "written", None)
+    assert written == (Written(first.number + 1, []) if after else None)
+    assert acked.outcome is tell.outcome is (Outcome.COMMITTED if after else None)
+    assert [each.number for each in tell.told] == [first.number + 1 if after else 0]
+    assert store.present([first.number]) == (set() if after else {first.number})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from callboard.persistence.store import (
     Outcome,
     Store,
     Unit,
+    Written,
 )  # fmt: skip
 
 from .store_contract import StoreContract
@@ -38,6 +39,24 @@ class TestSqliteStore(StoreContract):
         other = SqliteStore(tmp_path / "board.db")
         yield other
         other.close()
+
+
+class OwnersStore(SqliteStore):
+    """Writes as the owner that has seen everything, where the suite writes as a client."""
+
+    def write(self, units: Sequence[Unit], *, epoch: int | None, seen: int | None) -> Written:
+        if epoch is None:
+            last, epoch, _ = self.heartbeat()
+            seen = last if seen is None else seen
+        return super().write(units, epoch=epoch, seen=seen)
+
+
+class TestSqliteStoreOfAnOwner(TestSqliteStore):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = OwnersStore(tmp_path / "board.db")
+        yield store
+        store.close()
 
 
 @pytest.fixture
