@@ -149,3 +149,15 @@ def test_ctrl_c_says_whether_it_came_through(
     assert acked.outcome is tell.outcome is (Outcome.COMMITTED if after else None)
     assert [each.number for each in tell.told] == [first.number + 1 if after else 0]
     assert store.present([first.number]) == (set() if after else {first.number})
+
+
+def test_a_number_that_another_process_has_used_up_is_not_used_again(store: SqliteStore) -> None:
+    box, epoch, last = own(store)
+    other = SqliteStore(store.path)
+    theirs = message(box)
+    other.write([Unit(tells=[theirs])], epoch=None, seen=None)
+    other.write([Unit(ack=theirs)], epoch=None, seen=None)
+    mine = Unit(tells=[message(box)])
+    store.write([mine], epoch=epoch, seen=last)
+    assert mine.results == [theirs.number + 1]
+    other.close()
