@@ -5,7 +5,8 @@ each mailbox, and how far it has read. Firing writes nothing: the due message go
 and the acknowledgement of its turn removes it. After a crash a due row is a waiting row.
 
 Time divides the rows between two owners: what is due at ``upto`` or before belongs to the mailbox's
-window, what is due later belongs to its :class:`Near`. So no row is ever handed over twice.
+window, what is due later belongs to its :class:`Near`. So no row is ever handed over twice. (What
+is told after the clock was set back may be due before `upto` and not yet: the Near keeps that too.)
 """
 
 from __future__ import annotations
@@ -141,11 +142,13 @@ class TimerActor(Cell):
         self.post(("drop", mailbox, number))
 
     def reload(self) -> None:
-        """Read the near timers of all mailboxes anew."""
+        """Read the near timers of all mailboxes anew, and fire what is due."""
+        now = self.environment.clock.now()
         self._next = []
         for number, mailbox in self._mailboxes.items():
-            self._near[number] = Near(mailbox.due_upto)
+            self._near[number] = Near(min(mailbox.due_upto, now))
             self._arm(number)
+        self._fire()
 
     def on_receive(self, message: Any) -> None:
         """Take new timers or a new mailbox; then fire what is due."""
@@ -173,7 +176,8 @@ class TimerActor(Cell):
         near = self._near.get(message.mailbox)
         if near is None or message.gone:
             return
-        if message.due is not None and message.due <= near.upto:
+        now = self.environment.clock.now()
+        if message.due is not None and message.due <= min(near.upto, now):
             self._mailboxes[message.mailbox].post(DueNow([message], near.upto, behind=False))
             return
         before = near.next

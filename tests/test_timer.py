@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from callboard.actors.mailbox import MailboxActor
 from callboard.actors.timer import NEAR, Near
 from callboard.clock import SECOND
+from callboard.errors import StoreError
 from callboard.persistence.store import Message
 
 if TYPE_CHECKING:
@@ -272,3 +273,44 @@ def test_many_timers_are_held_in_little_memory_and_fire_in_their_order(board: Bo
         assert seen == [*range(5000, 25_000)]
         assert len(near(board)) == 0
     assert max(held) <= NEAR
+
+
+def test_a_timer_told_after_the_clock_was_set_back_is_not_early(board: Board) -> None:
+    seen: list[str] = []
+    board.rt.mailbox("jobs", seen.append)
+    with board:
+        board.rt.tell("jobs", "in 3 h", after="3h")
+        board.clock.shift("3h")
+        board.settle()
+        board.clock.shift(-3 * 3600)
+        board.rt.tell("jobs", "in 1 h", after="1h")
+        board.settle()
+        assert seen == ["in 3 h"]
+        board.advance("1h")
+        assert seen == ["in 3 h", "in 1 h"]
+
+
+def test_timers_go_on_after_the_store_could_not_be_read_when_they_fired(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr("callboard.actors.timer.NEAR", 4)
+    monkeypatch.setattr("callboard.actors.timer.LEAST", 4)
+    board.rt.mailbox("jobs", seen.append)
+    with board:
+        for hour in range(1, 11):
+            board.rt.tell("jobs", hour, after=f"{hour}h")
+        board.settle()
+        store, faults = board.rt._store, iter([1])
+        read = store.timers
+
+        def timers(*args: Any, **options: Any) -> Any:
+            for _ in faults:
+                msg = "disk I/O error"
+                raise StoreError(msg)
+            return read(*args, **options)
+
+        monkeypatch.setattr(store, "timers", timers)
+        board.advance("10h")
+        assert list(faults) == []
+        assert seen == [*range(1, 11)]
