@@ -78,7 +78,7 @@ class MailboxActor(Cell):
         self.restarts = Restarts(5, 60.0, environment.random)
         self._idle: list[WorkerCell] = []
         self._refilling = False
-        self._unblock: list[tuple[int, str | None]] = []
+        self._unblock: list[tuple[int, bool, str]] = []  # until, has a key, key
         self._known: dict[tuple[str, int], bool] = {}
 
     # --- for workers (any handler thread) ----------------------------------------------------
@@ -405,15 +405,17 @@ class MailboxActor(Cell):
             with self.lock:
                 self.window.unblock(message.key)
         else:
-            heapq.heappush(self._unblock, (message.until, message.key or ""))
+            key = message.key
+            heapq.heappush(self._unblock, (message.until, key is not None, key or ""))
 
     def _unblock_due(self) -> None:
         now = self.environment.clock.now()
         while self._unblock and self._unblock[0][0] <= now:
-            key = heapq.heappop(self._unblock)[1]
+            _, has_key, text = heapq.heappop(self._unblock)
+            key = text if has_key else None
             with self.lock:
-                if (key if self.spec.keyed else None) not in self.faulted:
-                    self.window.unblock(key if self.spec.keyed else None)
+                if key not in self.faulted:
+                    self.window.unblock(key)
         self.wake_at(self._unblock[0][0] if self._unblock else None)
 
     def _retried(self, fate: Retry, message: Message, outcome: Outcome | None) -> None:
