@@ -66,6 +66,14 @@ class Lane:
         """Return the message's place in this lane."""
         return message.due_sort if self.due else message.sort
 
+    def has_seen(self, message: Message, key: str | None) -> bool:
+        """Say whether a message's place has been read."""
+        behind = key is not None and key in self.behind
+        if self.complete and not behind:
+            return True
+        seen = self.behind[key] if key is not None and behind else self.tail
+        return seen is not None and self.place(message) <= seen
+
     def paged(self, key: str | None, *, ended: bool) -> None:
         """Note that a page has been taken, and whether it was the last."""
         seen = self.tail if key is None else self.behind.get(key)
@@ -230,8 +238,15 @@ class Window:
             self.held.pop(message.number, None)
             return
         lane = self.due if message.due is not None else self.waiting
+        queue = key.lane(due=lane.due)
+        if not queue and not lane.has_seen(message, key.name):
+            # Since a reset others of its key may come before it: it is read again, in its order.
+            self.held.pop(message.number, None)
+            self.hungry = True
+            self._forget(key)
+            return
         self.held[message.number] = message
-        insort(key.lane(due=lane.due), message, key=lane.place)
+        insort(queue, message, key=lane.place)
         self.loaded += 1
         self._queue(key)
 
@@ -406,7 +421,11 @@ class Window:
         if key is None or len(key.lane(due=lane.due)) < self.per_key:
             return False
         last = lane.place(key.lane(due=lane.due)[-1])
-        lane.behind[message.key] = min(last, _before(lane.place(message)))
+        start = min(last, _before(lane.place(message)))
+        if lane.complete:
+            lane.behind[message.key] = start
+        else:  # beyond the tail not all of it need be loaded
+            lane.behind[message.key] = None if lane.tail is None else min(start, lane.tail)
         return True
 
     def _load(self, lane: Lane, message: Message) -> None:

@@ -136,6 +136,20 @@ def test_a_row_without_a_key_that_waits_for_its_retry_hides_no_other_without_a_k
     assert sorted(run(window, *stored)) == [1, 2, 3]
 
 
+def test_what_is_given_back_after_a_reset_does_not_overtake_others_of_its_key() -> None:
+    window = Window(keyed=True)
+    stored = [message(number, "a") for number in (1, 2, 3)]
+    fill(window, stored)
+    first = take(window)
+    window.finished(first)  # it is staged, and the next of its key runs
+    second = take(window)
+    window.again(first)
+    window.reset()  # the first is thrown away, and is to be read again
+    window.again(second)
+    window.finished(second)
+    assert run(window, *stored) == [1, 2, 3]
+
+
 # --- when to ask for the next page -----------------------------------------------------------
 
 

@@ -173,8 +173,4 @@ class WindowMachine(RuleBasedStateMachine):
 
 
 TestWindow = WindowMachine.TestCase
-# The same examples every time. Open: at random one was found where, after a reset in the middle of
-# a page, a message that is given back overtakes one of its key that has not been read again.
-TestWindow.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None, derandomize=True, database=None
-)
+TestWindow.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)

@@ -78,10 +78,8 @@ class Model:
         message, number = turn.message, turn.message.number
         if number not in self.rows:  # cancelled while it ran: the turn is void
             self.window.settled(message)
-            self._unblock(turn)
         elif again:
             self.window.again(message)
-            self._unblock(turn)
         elif turn.fate == "done":
             del self.rows[number]
             self.window.settled(message)
@@ -92,10 +90,6 @@ class Model:
         else:
             self.retries.add(number)
             self.window.settled(message)
-
-    def _unblock(self, turn: Turn) -> None:
-        if turn.fate == "block":
-            self.unblock(self.key(turn.message))
 
     # --- workers -----------------------------------------------------------------------------
 
