@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import SECOND
 from ..errors import MessageError
-from ..persistence.store import Dead, Execute, Message, Outcome, Retry, Unit
+from ..persistence.store import LAST, Dead, Execute, Message, Outcome, Retry, Unit
 from .activation import Activation
 from .cell import Cell
 from .fate import decide
@@ -78,6 +78,7 @@ class MailboxActor(Cell):
         self.restarts = Restarts(5, 60.0, environment.random)
         self._idle: list[WorkerCell] = []
         self._refilling = False
+        self._set_back = False
         self._unblock: list[tuple[int, bool, str]] = []  # until, has a key, key
         self._known: dict[tuple[str, int], bool] = {}
 
@@ -248,6 +249,23 @@ class MailboxActor(Cell):
             self.post(Refill())
         self._dispatch()
 
+    def later(self, messages: list[Message]) -> list[Message]:
+        """Take those future calls that are due already, in commit order; returns the others.
+
+        Runs: on the committing thread. What is due until ``due_upto`` is the mailbox's; as with
+        what waits, it must be known here before its own turn can be settled.
+        """
+        upto = self._due_until()
+        ours = [m for m in messages if m.due is not None and m.due <= upto]
+        if not ours:
+            return messages
+        with self.lock:
+            for each in ours:
+                if self._knows(each):
+                    self._offer(each, due=True)
+        self.post(Refill())
+        return [m for m in messages if m.due is None or m.due > upto]
+
     def drop(self, number: int) -> None:
         """Mark a message as cancelled or replaced; it will not be run."""
         with self.lock:
@@ -269,9 +287,14 @@ class MailboxActor(Cell):
                 self._schedule(message)
             case _:
                 pass
+        if self._set_back:
+            self._set_back = False
+            with self.lock:
+                self.window.due_in_store()
         self._unblock_due()
         self._fill()
         self._dispatch()
+        self._wake()
 
     def reload(self) -> None:
         """Forget the window and read it anew; what is in hand stays in hand."""
@@ -279,6 +302,7 @@ class MailboxActor(Cell):
             self.window.reset()
         self._fill()
         self._dispatch()
+        self._wake()
 
     def sweep(self) -> None:
         """Mark actors that nobody used since the last sweep, to be put away by a worker."""
@@ -353,7 +377,10 @@ class MailboxActor(Cell):
             if page is None:
                 return
             if page.due:
-                rows = store.due(self.id, upto=self.due_upto, after=page.after, limit=page.limit,
+                upto = self._due_until()
+                # What was due until the clock was set back stays in the store for that time.
+                self._set_back = self._set_back or upto < self.due_upto
+                rows = store.due(self.id, upto=upto, after=page.after, limit=page.limit,
                                  skip=page.skip, key=page.key)  # fmt: skip
             else:
                 rows = store.waiting(self.id, after=page.after, limit=page.limit, skip=page.skip,
@@ -416,7 +443,19 @@ class MailboxActor(Cell):
             with self.lock:
                 if key not in self.faulted:
                     self.window.unblock(key)
-        self.wake_at(self._unblock[0][0] if self._unblock else None)
+
+    def _wake(self) -> None:
+        """Look again when a key may go on, and after the clock was set back at what is hidden."""
+        due = self._unblock[0][0] if self._unblock else None
+        if self._set_back:
+            now = self.environment.clock.now()
+            for row in self.environment.store.timers(self.id, after=(now, LAST), limit=1):
+                due = row.due if due is None or row.due is None else min(due, row.due)
+        self.wake_at(due)
+
+    def _due_until(self) -> int:
+        """Return until when what is due is the mailbox's, and due by the clock as it stands."""
+        return min(self.due_upto, self.environment.clock.now())
 
     def _retried(self, fate: Retry, message: Message, outcome: Outcome | None) -> None:
         """After the commit: hand the message to the timers, or let its key go on in time."""
@@ -429,7 +468,8 @@ class MailboxActor(Cell):
         elif self.environment.timers is not None:
             message.attempt, message.due, message.error = fate.attempt, fate.due, fate.error
             message.value = None
-            self.environment.timers.later([message])
+            if later := self.later([message]):
+                self.environment.timers.later(later)
 
     def _failed_in_store(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         """Fail a turn after all: a statement of its own was refused at its commit."""

@@ -15,6 +15,7 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from ..clock import SECOND
+from ..persistence.store import LAST
 from .cell import Cell
 from .mail import DueNow
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 #: So many near timers are held over all mailboxes, and at least so many of each.
 NEAR, LEAST = 8192, 16
-_END = 1 << 62
 
 
 class Near:
@@ -42,7 +42,7 @@ class Near:
     def __init__(self, upto: int) -> None:
         """Start with nothing read: all may lie beyond."""
         self.upto = upto
-        self.horizon: Place | None = (upto, _END)
+        self.horizon: Place | None = (upto, LAST)
         self._heap: list[tuple[Place, Message]] = []
         self._held: dict[int, Message] = {}
 
@@ -76,7 +76,7 @@ class Near:
 
         From then on what is due until ``now`` belongs to the mailbox.
         """
-        due = []
+        due: list[Message] = []
         while self._heap and self._heap[0][0][0] <= now:
             message = heapq.heappop(self._heap)[1]
             del self._held[message.number]
@@ -85,7 +85,7 @@ class Near:
         behind = self.horizon is not None and self.horizon[0] <= now
         self.upto = max(self.upto, now)
         if behind:
-            self.horizon = (now, _END)
+            self.horizon = (now, LAST)
         return due, behind
 
     def drop(self, number: int) -> None:
@@ -142,11 +142,12 @@ class TimerActor(Cell):
         self.post(("drop", mailbox, number))
 
     def reload(self) -> None:
-        """Read the near timers of all mailboxes anew, and fire what is due."""
+        """Begin anew: what is due is read by the mailboxes, the near timers are read here."""
         now = self.environment.clock.now()
         self._next = []
         for number, mailbox in self._mailboxes.items():
-            self._near[number] = Near(min(mailbox.due_upto, now))
+            mailbox.post(DueNow([], now, behind=True))
+            self._near[number] = Near(now)
             self._arm(number)
         self._fire()
 
@@ -176,9 +177,8 @@ class TimerActor(Cell):
         near = self._near.get(message.mailbox)
         if near is None or message.gone:
             return
-        now = self.environment.clock.now()
-        if message.due is not None and message.due <= min(near.upto, now):
-            self._mailboxes[message.mailbox].post(DueNow([message], near.upto, behind=False))
+        if message.due is not None and message.due <= min(near.upto, self.environment.clock.now()):
+            self._mailboxes[message.mailbox].post(DueNow([message], near.upto))
             return
         before = near.next
         near.offer(message, self.limit)
@@ -193,9 +193,9 @@ class TimerActor(Cell):
             if near.next != due:
                 continue
             messages, behind = near.pop(now)
+            self._announce(messages, now)
             if messages or behind:
-                self._announce(messages, now)
-                self._mailboxes[number].post(DueNow(messages, now, behind=behind))
+                self._mailboxes[number].post(DueNow(messages, near.upto, behind=behind))
             if near.hungry:
                 limit = max(1, self.limit // 2)
                 near.page(self.environment.store.timers(number, after=near.horizon, limit=limit),

@@ -302,11 +302,12 @@ class WorkerCell(Cell):
         """Look once more, just before the handler: cancelled and replaced ones are not delivered.
 
         Without an id and without a deadline only the number could be cancelled, and the
-        acknowledgement finds that out.
+        acknowledgement finds that out. One with a deadline may also have been read from the store
+        before its timer was heard of, and be done.
         """
         if message.gone:
             return False
-        if message.name is None and (message.due is None or message.attempt):
+        if message.name is None and message.due is None:
             return True
         return bool(self.environment.store.present([message.number]))
 

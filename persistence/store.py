@@ -27,6 +27,8 @@ IfExists: TypeAlias = Literal["replace", "keep", "raise"]
 Params: TypeAlias = "Sequence[Any] | dict[str, Any]"
 #: A message's place: (-priority, number) among the waiting, (due, number) among the due.
 Place: TypeAlias = tuple[int, int]
+#: A number beyond all of them: ``(due, LAST)`` is the place after all that is due then.
+LAST = 1 << 62
 
 
 class Message(msgspec.Struct, gc=False):

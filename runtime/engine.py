@@ -146,7 +146,7 @@ class Engine:
     def committed(self, units: Sequence[Unit], written: Written) -> None:
         """Hand over what was told, foreign messages first: number order is commit order."""
         arrived: dict[int, list[Message]] = {}
-        later: list[Message] = []
+        later: dict[int, list[Message]] = {}
         if written.flood is not None:
             self._flood(written.flood)
         for message in written.foreign:
@@ -160,8 +160,9 @@ class Engine:
                 self._sort_in(message, arrived, later)
         for number, messages in arrived.items():
             self.mailboxes[number].arrived(messages)
-        if later:
-            self.timers.later(later)
+        for number, messages in later.items():
+            if left := self.mailboxes[number].later(messages):
+                self.timers.later(left)
 
     def after(self) -> None:
         """Step what the hand-over has made ready."""
@@ -282,15 +283,16 @@ class Engine:
                 cell.stop_own()
 
     def _sort_in(
-        self, message: Message, arrived: dict[int, list[Message]], later: list[Message]
+        self,
+        message: Message,
+        arrived: dict[int, list[Message]],
+        later: dict[int, list[Message]],
     ) -> None:
         mailbox = self.mailboxes.get(message.mailbox)
         if mailbox is None:
             return  # nobody here declares it: it waits in the store
-        if message.due is not None:
-            later.append(message)
-        else:
-            arrived.setdefault(message.mailbox, []).append(message)
+        lane = arrived if message.due is None else later
+        lane.setdefault(message.mailbox, []).append(message)
         events = self.environment.events
         if events.flow:
             events.emit("message.told", mailbox=mailbox.spec.name, id=message.number,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from callboard.actors.mailbox import MailboxActor
-from callboard.actors.timer import NEAR, Near
+from callboard.actors.timer import NEAR, Near, TimerActor
 from callboard.clock import SECOND
 from callboard.errors import StoreError
 from callboard.persistence.store import Message
@@ -314,3 +314,49 @@ def test_timers_go_on_after_the_store_could_not_be_read_when_they_fired(
         board.advance("10h")
         assert list(faults) == []
         assert seen == [*range(1, 11)]
+
+
+def test_a_backlog_told_after_the_clock_was_set_back_is_neither_early_nor_lost(
+    board: Board,
+) -> None:
+    """More than the window holds: the mailbox pages it in, each when it is due again."""
+    seen: list[int] = []
+    board.rt.mailbox("jobs", seen.append)
+    with board:
+        board.rt.tell("jobs", -1, after="3h")
+        board.advance("3h")
+        board.clock.shift(-3 * 3600)
+        board.rt.pause("jobs")
+        board.rt.tell_many("jobs", range(3000), after="0s")
+        board.rt.tell_many("jobs", range(3000, 6000), after="1h")
+        board.settle()
+        board.rt.resume("jobs")
+        board.settle()
+        assert seen == [-1, *range(3000)]
+        board.advance("1h")
+        assert seen == [-1, *range(6000)]
+
+
+def test_a_timer_that_its_actor_hears_of_late_is_handled_once(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    late: list[list[Message]] = []
+    board.rt.mailbox("jobs", seen.append)
+    with board:
+        board.rt.tell("jobs", 0, after="1h")
+        board.settle()
+        later = TimerActor.later
+        monkeypatch.setattr(TimerActor, "later", lambda _, messages: late.append(messages))
+        board.rt.tell("jobs", 1, after="30m")
+        monkeypatch.setattr(TimerActor, "later", later)
+        timers = board.rt._host.engine.timers
+        timers.post("reload")  # it is read from the store before it is heard of
+        board.advance("1h")
+        assert seen == [1, 0]
+        assert [m.number for messages in late for m in messages] == [2]
+        for messages in late:
+            timers.later(messages)
+        board.advance("1m")
+        assert seen == [1, 0]
+        assert board.rt.peek("jobs") == []

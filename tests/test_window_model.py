@@ -105,6 +105,10 @@ class WindowMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.model.offer(self.model.insert(key, 0, due, "json").number)
 
+    @rule()
+    def read_the_due_again(self) -> None:
+        self.model.window.due_in_store()
+
     @precondition(lambda self: self.model.reading is None)
     @rule(keys=st.lists(KEYS, max_size=20))
     def flood(self, keys: list[str | None]) -> None:
