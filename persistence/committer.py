@@ -78,7 +78,7 @@ class Committer:
         self._hooks = hooks
         self._waiter = waiter
         self._background = background
-        self._breath = Breath(pause)
+        self._breath = Breath(pause, store.others_wrote)
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._quiet = threading.Condition(self._lock)
@@ -263,11 +263,11 @@ class Committer:
             if unit.overtaken:
                 unit.outcome = Outcome.AGAIN
         fresh = [unit for unit in group if unit.outcome is None]
-        self._breath.take()
-        with self._lock:
-            epoch, seen = self.epoch, self.seen
-            self._role = (self._hooks, seen is not None)
         try:
+            self._breath.take()
+            with self._lock:
+                epoch, seen = self.epoch, self.seen
+                self._role = (self._hooks, seen is not None)
             written = self._store.write(fresh, epoch=epoch, seen=seen)
         except StoreError as error:
             self._refuse(group, error, error.written)

@@ -152,6 +152,15 @@ class SqliteStore(SqliteReader):
             except sqlite3.Error as error:
                 fail(error, self._path)
 
+    def others_wrote(self) -> bool:
+        """See Store."""
+        gate, writer = self._parts()
+        with gate:
+            try:
+                return writer.others_wrote()
+            except sqlite3.Error as error:
+                fail(error, self._path)
+
     def declare(self, declarations: Sequence[Declaration]) -> list[MailboxRow]:
         """See Store."""
         rows = []

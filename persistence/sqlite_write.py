@@ -51,6 +51,7 @@ class SqliteWriter:
         self._lone = LoneWriter(connection)
         # What the COMMIT that is being tried will have shown: read when it is interrupted.
         self._ready: Written | None = None
+        self._version: int | None = None
 
     def write(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
         """See Store.write."""
@@ -75,6 +76,11 @@ class SqliteWriter:
         self._check_epoch(epoch, found)
         foreign, flood = self._foreign(seen, last)
         return Written(last, foreign, flood)
+
+    def others_wrote(self) -> bool:
+        """See Store."""
+        before, self._version = self._version, self._run("PRAGMA data_version").fetchone()[0]
+        return before is not None and before != self._version
 
     # --- four ways ---------------------------------------------------------------------------
 

@@ -439,6 +439,10 @@ class Store(Protocol):
         """Return one dead letter."""
         ...
 
+    def others_wrote(self) -> bool:
+        """Say whether another connection has committed since this was last asked."""
+        ...
+
     def heartbeat(self) -> tuple[int, int, int]:
         """Return (last number, epoch, changes): what an idle owner looks at four times a second."""
         ...

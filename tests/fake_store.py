@@ -62,6 +62,9 @@ class FakeStore:
         finally:
             self.one_at_a_time.release()
 
+    def others_wrote(self) -> bool:
+        return False
+
     def put(self, units: Sequence[Unit]) -> Written:
         """Write them, each with the outcome that it is bound to have."""
         broken: set[Lineage] = set()
