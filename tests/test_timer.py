@@ -350,7 +350,9 @@ def test_a_timer_that_its_actor_hears_of_late_is_handled_once(
         monkeypatch.setattr(TimerActor, "later", lambda _, messages: late.append(messages))
         board.rt.tell("jobs", 1, after="30m")
         monkeypatch.setattr(TimerActor, "later", later)
-        timers = board.rt._host.engine.timers
+        engine = board.rt._host.engine
+        assert engine is not None
+        timers = engine.timers
         timers.post("reload")  # it is read from the store before it is heard of
         board.advance("1h")
         assert seen == [1, 0]
