@@ -1,7 +1,7 @@
 """Bring a store to this schema. Steps only ever add: an older process goes on as a client.
 
-A new store is made from ``sql/schema.sql`` in one go. A store of an older schema runs the steps it
-lacks, in one immediate transaction, so that two processes that start at once do it once.
+A new store is made from the scripts in ``sql/`` in one go. A store of an older schema runs the steps
+it lacks, in one immediate transaction, so that two processes that start at once do it once.
 sqlite-utils costs 98 ms to import; a start with a current schema does not import it.
 """
 
@@ -37,8 +37,13 @@ class Step:
     change: Callable[[Any], None]
 
 
-#: Every change since schema 1, in order. Append only.
-STEPS: tuple[Step, ...] = ()
+def _run_script(name: str) -> Callable[[Any], None]:
+    return lambda database: _run(database.conn, name)
+
+
+#: Every change since schema 1, in order. Append only; those that are a script make new stores too.
+STEPS: tuple[Step, ...] = (Step(2, 1, _run_script("schema_2.sql")),)
+_SCRIPTS = ("schema.sql", "schema_2.sql")
 
 
 def migrate(
@@ -84,11 +89,16 @@ def schema_of(connection: sqlite3.Connection) -> tuple[int, int] | None:
 
 
 def _create(connection: sqlite3.Connection) -> int:
-    script = resources.files(__package__).joinpath("sql/schema.sql").read_text()
-    for statement in _statements(script):
-        connection.execute(statement)
+    for name in _SCRIPTS:
+        _run(connection, name)
     _note(connection, SCHEMA, MIN_CLIENT)
     return SCHEMA
+
+
+def _run(connection: sqlite3.Connection, name: str) -> None:
+    script = resources.files(__package__).joinpath("sql", name).read_text()
+    for statement in _statements(script):
+        connection.execute(statement)
 
 
 def _apply(connection: sqlite3.Connection, steps: Sequence[Step], reached: int) -> int:

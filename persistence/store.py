@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 #: The schema this code writes, and the oldest code that may still be a client of it.
-SCHEMA = 1
+SCHEMA = 2
 MIN_CLIENT = 1
 
 IfExists: TypeAlias = Literal["replace", "keep", "raise"]

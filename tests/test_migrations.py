@@ -185,3 +185,15 @@ def test_a_current_start_does_not_import_sqlite_utils(tmp_path: Path) -> None:
     """
     with Child(source, cwd=tmp_path) as child:
         assert child.wait_for("loaded") == "loaded False"
+
+
+def test_a_store_of_schema_1_gets_what_a_new_one_has(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "old.db", isolation_level=None)
+    migrations._run(old, "schema.sql")
+    migrations._note(old, 1, 1)
+    assert migrate(old, tmp_path / "old.db") == SCHEMA
+    new = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    migrate(new, tmp_path / "new.db")
+    assert tables(old) == tables(new)
+    for connection in (old, new):
+        connection.close()
