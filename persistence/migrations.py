@@ -1,7 +1,7 @@
 """Bring a store to this schema. Steps only ever add: an older process goes on as a client.
 
-A new store is made from the scripts in ``sql/`` in one go. A store of an older schema runs the steps
-it lacks, in one immediate transaction, so that two processes that start at once do it once.
+A new store is made from the scripts in ``sql/`` in one go. A store of an older schema runs the
+steps it lacks, in one immediate transaction, so that two processes that start at once do it once.
 sqlite-utils costs 98 ms to import; a start with a current schema does not import it.
 """
 

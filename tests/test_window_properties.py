@@ -204,7 +204,7 @@ class Handling(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_bounded(self) -> None:
-        if self.window.loaded <= SIZE:
+        if self.window.loaded <= SIZE and self.page is None:
             self.extra = 0
         assert self.window.loaded <= SIZE + PER_KEY + self.extra
 
