@@ -4,31 +4,27 @@ Workers pull: each takes the next message from the window, under the mailbox's l
 free. So no message waits behind a slow one while another worker is idle. The actor itself reads
 pages, blocks and unblocks keys, and looks after its workers.
 
-What became of a turn is told by the committer, in commit order (:meth:`MailboxActor.settled`).
+What becomes of a turn is in settling.py, of an actor that crashes in recovery.py.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..clock import SECOND
-from ..errors import MessageError
-from ..persistence.store import LAST, Dead, Execute, Message, Outcome, Retry, Unit
-from .activation import Activation
+from ..persistence.store import LAST, Message
 from .cell import Cell
-from .fate import decide
 from .mail import Blocked, DueNow, Flood, MailboxSpec, Refill, SetPaused
 from .messages import PLAIN
-from .supervisor import Restarts
+from .recovery import Recovery
+from .settling import Settling
 from .window import Window
 from .worker_cell import WorkerCell
 
 if TYPE_CHECKING:
+    from .activation import Activation
     from .environment import Environment
-    from .turn import Turn
     from .worker import WorkerActor
 
 logger = logging.getLogger("callboard")
@@ -65,8 +61,6 @@ class MailboxActor(Cell):
         self.paused = paused
         self.due_upto = due_upto
         self.stopping = False
-        self.faulted: dict[str | None, str] = {}
-        self.abandoned: dict[threading.Thread, int] = {}
         self.lock = threading.Lock()
         stateful = spec.behaviour.state is not None
         self.window = Window(
@@ -75,11 +69,11 @@ class MailboxActor(Cell):
         self.cells: list[WorkerCell] = []
         self.activations: dict[str | None, Activation] = {}
         self.retiring: list[Activation] = []
-        self.restarts = Restarts(5, 60.0, environment.random)
+        self.recovery = Recovery(self)
+        self.settling = Settling(self)
         self._idle: list[WorkerCell] = []
         self._refilling = False
         self._set_back = False
-        self._unblock: list[tuple[int, bool, str]] = []  # until, has a key, key
         self._known: dict[tuple[str, int], bool] = {}
 
     # --- for workers (any handler thread) ----------------------------------------------------
@@ -88,7 +82,7 @@ class MailboxActor(Cell):
         """Return the next message; None: nothing to do, the cell is idle now."""
         with self.lock:
             message = None
-            if not (self.paused or self.stopping or None in self.faulted):
+            if not (self.paused or self.stopping or None in self.recovery.faulted):
                 message = self.window.take()
             if message is None:
                 cell.idle = True
@@ -99,6 +93,10 @@ class MailboxActor(Cell):
         if hungry:
             self.post(Refill())
         return message
+
+    def key(self, message: Message) -> str | None:
+        """Return the name of the message's actor: its key, or None where the mailbox has one."""
+        return message.key if self.spec.keyed else None
 
     def retired(self) -> Activation | None:
         """Return an idle actor that is to be put away."""
@@ -122,11 +120,6 @@ class MailboxActor(Cell):
                 "message.void", mailbox=self.spec.name, id=message.number, key=message.key
             )
 
-    def came_back(self, thread: threading.Thread) -> None:
-        """Forget an abandoned thread: its handler has ended after all."""
-        with self.lock:
-            self.abandoned.pop(thread, None)
-
     def stop_worker(self, worker: WorkerActor, key: str | None) -> None:
         """Call an object's ``on_stop``; what it raises is logged."""
         try:
@@ -140,101 +133,7 @@ class MailboxActor(Cell):
             self.window.again(message)
             self.window.finished(message)
 
-    def failed(self, turn: Turn, activation: Activation | None, error: BaseException) -> None:
-        """Stage what a failed handler leaves: another attempt, or a dead letter.
-
-        Runs: on the handler's thread, or on the clock thread after a timeout.
-        """
-        message = turn.message
-        shared = self.environment
-        fate = decide(message, error, self.spec, shared.clock.now(), shared.random)
-        unit = Unit(
-            ack=message, fate=fate, lineage=activation, generation=turn.generation, size=256,
-            settle=lambda done: self.settled(done, turn, activation),
-        )  # fmt: skip
-        blocks = isinstance(fate, Retry) and fate.retry_at is not None
-        with self.lock:
-            if blocks:
-                self.window.block(self._key(message))
-            if activation is not None:
-                activation.pending += 1
-        self.environment.committer.stage(unit)
-        self.finished(message)
-
-    def actor_crashed(self, message: Message, activation: Activation, error: BaseException) -> None:
-        """Restart an actor that could not be built: block its key for the back-off.
-
-        A state that cannot be loaded is not tried again: the actor is faulted at once.
-        """
-        now = self.environment.clock.now()
-        key = activation.key
-        broken = isinstance(error, MessageError)
-        with self.lock:
-            self.window.settled(message)
-            self.window.block(key)
-            self.window.finished(message)
-            delay = None if broken else self.restarts.crashed(key, now)
-            if delay is None:
-                self.faulted[key] = repr(error)
-        name = self.name if key is None else f"{self.name} key {key!r}"
-        events = self.environment.events
-        if delay is None:
-            if events.on:
-                events.emit("actor.faulted", actor=name, error=str(error))
-            return
-        if events.on:
-            events.emit("actor.restarted", actor=name, error=repr(error), delay=delay / SECOND,
-                        attempt=self.restarts.count(key, now))  # fmt: skip
-        self.post(Blocked(key, now + delay))
-
-    def abandon(self, cell: WorkerCell, turn: Turn) -> None:
-        """Replace a worker whose handler ran past its timeout; too many, and the mailbox faults."""
-        thread = turn.thread
-        with self.lock:
-            if thread is not None:
-                self.abandoned[thread] = turn.message.number
-            if cell in self.cells:
-                self.cells.remove(cell)
-            full = len(self.abandoned) >= self.spec.workers
-            if full:
-                stuck = ", ".join(f"{t.name} in message {n}" for t, n in self.abandoned.items())
-                self.faulted[None] = f"every worker's handler ran past its timeout: {stuck}"
-        events = self.environment.events
-        if events.on:
-            events.emit("handler.abandoned", mailbox=self.spec.name, id=turn.message.number,
-                        thread=thread.name if thread is not None else "")  # fmt: skip
-            if full:
-                events.emit("mailbox.faulted", mailbox=self.spec.name, error=self.faulted[None])
-        self.post(Refill())
-
     # --- for the committer (in commit order) -------------------------------------------------
-
-    def settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
-        """Learn what became of a turn. Runs: on the committing thread, after the commit."""
-        message = turn.message
-        outcome = unit.outcome
-        if outcome is Outcome.FAILED:
-            self._failed_in_store(unit, turn, activation)
-            return
-        held = activation is not None and unit.ops is not None and _has_execute(unit)
-        with self.lock:
-            if activation is not None:
-                activation.pending -= 1
-                if outcome is Outcome.VOID:
-                    activation.overturn()
-            if outcome is Outcome.AGAIN:
-                self.window.again(message)
-            else:
-                self.window.settled(message)
-            if held:
-                self.window.finished(message)
-        if isinstance(unit.fate, Retry):
-            self._retried(unit.fate, message, outcome)
-        events = self.environment.events
-        if events.flow or (events.on and (unit.fate is not None or outcome is Outcome.VOID)):
-            self._tell(unit, turn)
-        if held or outcome is Outcome.AGAIN:
-            self.post(Refill())
 
     def arrived(self, messages: list[Message]) -> None:
         """Take what was just committed, in commit order. Runs: on the committing thread."""
@@ -284,14 +183,14 @@ class MailboxActor(Cell):
             case SetPaused():
                 self._set_paused(paused=message.paused)
             case Blocked():
-                self._schedule(message)
+                self.recovery.schedule(message)
             case _:
                 pass
         if self._set_back:
             self._set_back = False
             with self.lock:
                 self.window.due_in_store()
-        self._unblock_due()
+        self.recovery.unblock_due()
         self._fill()
         self._dispatch()
         self._wake()
@@ -308,7 +207,7 @@ class MailboxActor(Cell):
         """Mark actors that nobody used since the last sweep, to be put away by a worker."""
         with self.lock:
             now = self.environment.clock.now()
-            self.restarts.sweep(now)
+            self.recovery.restarts.sweep(now)
             for key, each in list(self.activations.items()):
                 if each.touched or each.pending or not self.window.idle(key):
                     each.touched = False
@@ -320,9 +219,6 @@ class MailboxActor(Cell):
             self.post(Refill())
 
     # --- inside ------------------------------------------------------------------------------
-
-    def _key(self, message: Message) -> str | None:
-        return message.key if self.spec.keyed else None
 
     def _due_now(self, message: DueNow) -> None:
         with self.lock:
@@ -402,7 +298,7 @@ class MailboxActor(Cell):
                 return
             if self.stopping:
                 return
-            wanted = 0 if self.paused or None in self.faulted else self.window.ready
+            wanted = 0 if self.paused or None in self.recovery.faulted else self.window.ready
             wanted = max(wanted, bool(self.retiring))
             chosen: list[WorkerCell] = []
             while wanted > len(chosen) and self._idle:
@@ -427,26 +323,9 @@ class MailboxActor(Cell):
             name = "mailbox.paused" if paused else "mailbox.resumed"
             self.environment.events.emit(name, mailbox=self.spec.name)
 
-    def _schedule(self, message: Blocked) -> None:
-        if message.until is None:
-            with self.lock:
-                self.window.unblock(message.key)
-        else:
-            key = message.key
-            heapq.heappush(self._unblock, (message.until, key is not None, key or ""))
-
-    def _unblock_due(self) -> None:
-        now = self.environment.clock.now()
-        while self._unblock and self._unblock[0][0] <= now:
-            _, has_key, text = heapq.heappop(self._unblock)
-            key = text if has_key else None
-            with self.lock:
-                if key not in self.faulted:
-                    self.window.unblock(key)
-
     def _wake(self) -> None:
         """Look again when a key may go on, and after the clock was set back at what is hidden."""
-        due = self._unblock[0][0] if self._unblock else None
+        due = self.recovery.due
         if self._set_back:
             now = self.environment.clock.now()
             for row in self.environment.store.timers(self.id, after=(now, LAST), limit=1):
@@ -456,55 +335,3 @@ class MailboxActor(Cell):
     def _due_until(self) -> int:
         """Return until when what is due is the mailbox's, and due by the clock as it stands."""
         return min(self.due_upto, self.environment.clock.now())
-
-    def _retried(self, fate: Retry, message: Message, outcome: Outcome | None) -> None:
-        """After the commit: hand the message to the timers, or let its key go on in time."""
-        if outcome is not Outcome.COMMITTED:
-            if fate.retry_at is not None:  # void, or to run again: nothing keeps the key waiting
-                self.post(Blocked(self._key(message), None))
-            return
-        if fate.retry_at is not None:
-            self.post(Blocked(self._key(message), fate.retry_at))
-        elif self.environment.timers is not None:
-            message.attempt, message.due, message.error = fate.attempt, fate.due, fate.error
-            message.value = None
-            if later := self.later([message]):
-                self.environment.timers.later(later)
-
-    def _failed_in_store(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
-        """Fail a turn after all: a statement of its own was refused at its commit."""
-        error = unit.error or MessageError("the turn could not be written")
-        if activation is not None:
-            with self.lock:
-                activation.pending -= 1
-                activation.overturn()
-            turn.generation = activation.generation
-        self.failed(turn, activation, error)
-        self.post(Refill())
-
-    def _tell(self, unit: Unit, turn: Turn) -> None:
-        events, name, message = self.environment.events, self.spec.name, turn.message
-        if unit.outcome is Outcome.AGAIN:
-            return
-        if unit.outcome is Outcome.VOID:
-            events.emit("message.void", mailbox=name, id=message.number, key=message.key)
-            return
-        match unit.fate:
-            case None:
-                took = (self.environment.clock.now() - turn.now) / SECOND
-                events.emit("message.handled", mailbox=name, id=message.number, key=message.key,
-                            took=took)  # fmt: skip
-            case Dead(error, _, attempts, _):
-                events.emit("message.dead", mailbox=name, id=message.number, key=message.key,
-                            attempts=attempts, error=error)  # fmt: skip
-            case Retry(attempt, due, retry_at, error):
-                later = attempt == turn.attempt
-                events.emit(
-                    "message.later" if later else "message.failed", mailbox=name,
-                    id=message.number, key=message.key, due=due if due is not None else retry_at,
-                    **({} if later else {"attempt": attempt, "error": error}),
-                )  # fmt: skip
-
-
-def _has_execute(unit: Unit) -> bool:
-    return any(isinstance(op, Execute) for op in unit.ops or ())

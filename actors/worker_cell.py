@@ -152,7 +152,7 @@ class WorkerCell(Cell):
                 value = self._decode(message)
         except CallboardError as error:
             turn.seal()
-            mailbox.failed(turn, activation, error)
+            mailbox.settling.failed(turn, activation, error)
             return
         turn.thread = threading.current_thread()
         self.turn = turn
@@ -196,7 +196,7 @@ class WorkerCell(Cell):
         if not sealed:
             # Abandoned: its failure is staged already, and another worker has taken this place.
             self.left = True
-            mailbox.came_back(threading.current_thread())
+            mailbox.recovery.came_back(threading.current_thread())
             return
         unit = Unit(ack=turn.message, size=turn.size + 64)
         if activation is not None:
@@ -205,7 +205,7 @@ class WorkerCell(Cell):
         if error is not None:
             if activation is not None:
                 activation.clean = False
-            mailbox.failed(turn, activation, error)
+            mailbox.settling.failed(turn, activation, error)
         else:
             self._stage(unit, turn, activation)
 
@@ -230,7 +230,7 @@ class WorkerCell(Cell):
             unit.tells = turn.messages
         else:
             unit.ops = turn.ops
-        unit.settle = lambda done: mailbox.settled(done, turn, activation)
+        unit.settle = lambda done: mailbox.settling.settled(done, turn, activation)
         if activation is not None:
             with mailbox.lock:
                 activation.pending += 1
@@ -256,7 +256,7 @@ class WorkerCell(Cell):
         except BaseException as error:
             activation.object = None
             activation.clean = False
-            mailbox.actor_crashed(message, activation, error)
+            mailbox.recovery.crashed(message, activation, error)
             raise Unbuilt from error
         return activation
 
@@ -346,13 +346,13 @@ class WorkerCell(Cell):
             activation.object, activation.clean = None, False
         self.environment.slots.note(self._slot, 0)
         seconds = mailbox.spec.timeout or 0.0
-        mailbox.failed(
+        mailbox.settling.failed(
             turn, activation,
             HandlerTimeout(f"the handler ran past its timeout of {seconds:g} s and was left"),
         )  # fmt: skip
         if turn.thread is not None:
             self.environment.driver.leave_behind(turn.thread)
-        mailbox.abandon(self, turn)
+        mailbox.recovery.abandon(self, turn)
 
     def _begin(self, turn: Turn, activation: Activation | None, value: Any) -> None:
         """Start a coroutine handler on the event loop; Finished comes when it has ended."""

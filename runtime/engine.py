@@ -261,7 +261,7 @@ class Engine:
         with mailbox.lock:
             if any(not cell.idle and not cell.crashed for cell in mailbox.cells):
                 return False
-            if mailbox.paused or None in mailbox.faulted:
+            if mailbox.paused or None in mailbox.recovery.faulted:
                 return True
             return not mailbox.window.ready and not mailbox.window.hungry
 

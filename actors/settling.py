@@ -1,0 +1,140 @@
+"""The end of a turn: what a failure leaves is staged, and what became of a commit is learnt.
+
+The committer calls :meth:`Settling.settled` in commit order. Only then does a message stop being
+held, does its retry go to the timers, and is the event told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..clock import SECOND
+from ..errors import MessageError
+from ..persistence.store import Dead, Execute, Outcome, Retry, Unit
+from .fate import decide
+from .mail import Blocked, Refill
+
+if TYPE_CHECKING:
+    from ..persistence.store import Message
+    from .activation import Activation
+    from .mailbox import MailboxActor
+    from .turn import Turn
+
+
+class Settling:
+    """Ends the turns of one mailbox.
+
+    Args:
+        mailbox: whose window and activations are brought up to date, under its lock.
+
+    """
+
+    def __init__(self, mailbox: MailboxActor) -> None:
+        """Keep nothing beside the mailbox's own."""
+        self._mailbox = mailbox
+
+    def failed(self, turn: Turn, activation: Activation | None, error: BaseException) -> None:
+        """Stage what a failed handler leaves: another attempt, or a dead letter.
+
+        Runs: on the handler's thread, or on the clock thread after a timeout.
+        """
+        mailbox, message = self._mailbox, turn.message
+        shared = mailbox.environment
+        fate = decide(message, error, mailbox.spec, shared.clock.now(), shared.random)
+        unit = Unit(
+            ack=message, fate=fate, lineage=activation, generation=turn.generation, size=256,
+            settle=lambda done: self.settled(done, turn, activation),
+        )  # fmt: skip
+        blocks = isinstance(fate, Retry) and fate.retry_at is not None
+        with mailbox.lock:
+            if blocks:
+                mailbox.window.block(mailbox.key(message))
+            if activation is not None:
+                activation.pending += 1
+        shared.committer.stage(unit)
+        mailbox.finished(message)
+
+    def settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+        """Learn what became of a turn. Runs: on the committing thread, after the commit."""
+        mailbox, message = self._mailbox, turn.message
+        outcome = unit.outcome
+        if outcome is Outcome.FAILED:
+            self._failed_in_store(unit, turn, activation)
+            return
+        held = activation is not None and unit.ops is not None and _has_execute(unit)
+        with mailbox.lock:
+            if activation is not None:
+                activation.pending -= 1
+                if outcome is Outcome.VOID:
+                    activation.overturn()
+            if outcome is Outcome.AGAIN:
+                mailbox.window.again(message)
+            else:
+                mailbox.window.settled(message)
+            if held:
+                mailbox.window.finished(message)
+        if isinstance(unit.fate, Retry):
+            self._retried(unit.fate, message, outcome)
+        events = mailbox.environment.events
+        if events.flow or (events.on and (unit.fate is not None or outcome is Outcome.VOID)):
+            self._tell(unit, turn)
+        if held or outcome is Outcome.AGAIN:
+            mailbox.post(Refill())
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _retried(self, fate: Retry, message: Message, outcome: Outcome | None) -> None:
+        """After the commit: hand the message to the timers, or let its key go on in time."""
+        mailbox = self._mailbox
+        if outcome is not Outcome.COMMITTED:
+            if fate.retry_at is not None:  # void, or to run again: nothing keeps the key waiting
+                mailbox.post(Blocked(mailbox.key(message), None))
+            return
+        timers = mailbox.environment.timers
+        if fate.retry_at is not None:
+            mailbox.post(Blocked(mailbox.key(message), fate.retry_at))
+        elif timers is not None:
+            message.attempt, message.due, message.error = fate.attempt, fate.due, fate.error
+            message.value = None
+            if later := mailbox.later([message]):
+                timers.later(later)
+
+    def _failed_in_store(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+        """Fail a turn after all: a statement of its own was refused at its commit."""
+        mailbox = self._mailbox
+        error = unit.error or MessageError("the turn could not be written")
+        if activation is not None:
+            with mailbox.lock:
+                activation.pending -= 1
+                activation.overturn()
+            turn.generation = activation.generation
+        self.failed(turn, activation, error)
+        mailbox.post(Refill())
+
+    def _tell(self, unit: Unit, turn: Turn) -> None:
+        mailbox, message = self._mailbox, turn.message
+        events, name = mailbox.environment.events, mailbox.spec.name
+        if unit.outcome is Outcome.AGAIN:
+            return
+        if unit.outcome is Outcome.VOID:
+            events.emit("message.void", mailbox=name, id=message.number, key=message.key)
+            return
+        match unit.fate:
+            case None:
+                took = (mailbox.environment.clock.now() - turn.now) / SECOND
+                events.emit("message.handled", mailbox=name, id=message.number, key=message.key,
+                            took=took)  # fmt: skip
+            case Dead(error, _, attempts, _):
+                events.emit("message.dead", mailbox=name, id=message.number, key=message.key,
+                            attempts=attempts, error=error)  # fmt: skip
+            case Retry(attempt, due, retry_at, error):
+                later = attempt == turn.attempt
+                events.emit(
+                    "message.later" if later else "message.failed", mailbox=name,
+                    id=message.number, key=message.key, due=due if due is not None else retry_at,
+                    **({} if later else {"attempt": attempt, "error": error}),
+                )  # fmt: skip
+
+
+def _has_execute(unit: Unit) -> bool:
+    return any(isinstance(op, Execute) for op in unit.ops or ())
