@@ -78,7 +78,8 @@ class Engine:
         self.environment.timers = self.timers
         self.mailboxes: dict[int, MailboxActor] = {}
         self._names: dict[str, MailboxActor] = {}
-        self._swept = monotonic()
+        #: When the last look at the store ended: what a watchdog judges by.
+        self.pulsed = self._swept = monotonic()
         self._changes = -1
         self._rings = 0
         self._looking = False
@@ -226,6 +227,7 @@ class Engine:
             self._swept = monotonic()
             for mailbox in list(self.mailboxes.values()):
                 mailbox.sweep()
+        self.pulsed = monotonic()
 
     def pauses_changed(self) -> None:
         """Read which mailboxes are paused, now."""

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from .registry import Registry
 
 Role = Literal["client", "standby", "owner"]
+#: Seconds without a look at the store after which an owner counts as stuck.
+STALLED = 5.0
 _hosts: weakref.WeakSet[Host] = weakref.WeakSet()
 
 
@@ -91,6 +93,17 @@ class Host:
     def owned(self) -> bool:
         """Somebody owns the store now."""
         return self.role == "owner" or self._ownership.owner() is not None
+
+    def alive(self) -> bool:
+        """Say whether its parts are moving: what a watchdog asks for.
+
+        An owner looks at the store four times a second; a standby's thread waits for the lock. A
+        stop ends by its own timeout, so it counts as alive.
+        """
+        engine = self.engine
+        if engine is not None:
+            return monotonic() - engine.pulsed < STALLED
+        return self.role != "standby" or self._ownership.waiting
 
     def start(self, *, standby: bool, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Own the store, or stand by."""

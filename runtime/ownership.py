@@ -39,6 +39,12 @@ class Ownership:
         """This process owns the store."""
         return self._fd is not None
 
+    @property
+    def waiting(self) -> bool:
+        """This process waits for the owner to end, or takes over just now."""
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
     def take(self) -> bool:
         """Take the lock if it is free."""
         until = monotonic() + _PATIENCE

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
 
+    from flask import Flask
+
     from ..actors.turn import Context
     from ..clock import Clock
     from ..persistence.store import IfExists
@@ -125,11 +127,14 @@ class Runtime:
     def run(self) -> None:
         """Start, and block until SIGTERM or SIGINT; a second signal ends the process at once.
 
+        Under systemd (``Type=notify``) it says when it is ready, which role it has and when it
+        stops, and pets the watchdog while its parts are alive.
+
         Raises:
             SystemExit: with 1, when a part that cannot be missed gave up, or ownership was lost.
 
         """
-        serve(self._host)
+        serve(self._host, self.events)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -165,6 +170,27 @@ class Runtime:
         del app
         async with self:
             yield
+
+    def init_app(self, app: Flask, *, timeout: float = 10.0) -> None:
+        """Run with a Flask application, in each process that serves it and in no other.
+
+        It starts as the application is loaded by a gunicorn worker or by ``flask run`` (in the
+        reloader's child, never in its parent), else with the first request: so after a fork from
+        a preloading master. ``flask shell``, other commands and the test client start nothing.
+        The runtime is kept as ``app.extensions["callboard"]``.
+
+        Args:
+            app: the application; its ``wsgi_app`` is wrapped.
+            timeout: seconds that running handlers may take when the process ends; let the
+                server's own (gunicorn: ``graceful_timeout``, 30 s) be longer.
+
+        Raises:
+            StoreError: this process serves, and the store cannot be opened.
+
+        """
+        from .flask import embed
+
+        embed(app, self, self._host, timeout)
 
     def wake(self) -> None:
         """Tell the owner to look, after a commit on a connection of your own."""

@@ -8,10 +8,13 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .notify import Notifier
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from ..events import Events
     from .host import Host
 
 _Handler: TypeAlias = "Callable[[int, FrameType | None], Any] | int | None"
@@ -23,8 +26,10 @@ _LOOK = 0.2
 SWITCH_INTERVAL = 0.0002
 
 
-def serve(host: Host, *, timeout: float = 10.0) -> None:
+def serve(host: Host, events: Events, *, timeout: float = 10.0) -> None:
     """Start, and block until SIGTERM or SIGINT, then drain; a second signal ends it at once.
+
+    A service manager is told when it is ready, which role it has, and when it stops.
 
     Raises:
         SystemExit: with 1, when a part that cannot be missed gave up or ownership was lost.
@@ -40,12 +45,19 @@ def serve(host: Host, *, timeout: float = 10.0) -> None:
         asked.append(number)
 
     old = dict(_install(on_signal))
+    notifier = Notifier()
+    off = events.subscribe(notifier.tell_role, "runtime.started")
     try:
         host.start(standby=True)
+        notifier.say("READY=1")
+        notifier.watch(host.alive)
         while not asked and not host.ended.wait(_LOOK):
             pass
+        notifier.say("STOPPING=1", "STATUS=stopping: running handlers end")
         host.stop(timeout)
     finally:
+        off()
+        notifier.close()
         for number, handler in old.items():
             signal.signal(number, handler)
         sys.setswitchinterval(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 PATIENCE = 20.0
@@ -19,15 +21,21 @@ PATIENCE = 20.0
 class Child:
     """A Python program in a process of its own; its lines are read as they come."""
 
-    def __init__(self, source: str, *args: object, cwd: Path) -> None:
-        """Start it."""
+    own_session = False
+
+    def __init__(
+        self, source: str, *args: object, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Start it; ``env`` is added to our own."""
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-c", textwrap.dedent(source), *map(str, args)],
+            [sys.executable, "-u", *self.program(source), *map(str, args)],
             cwd=cwd,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.PIPE,
             text=True,
+            start_new_session=self.own_session,
         )
         self.lines: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
@@ -41,6 +49,11 @@ class Child:
     def __exit__(self, *exc: object) -> None:
         """Kill what still runs, and reap it."""
         self.kill()
+
+    @staticmethod
+    def program(source: str) -> list[str]:
+        """Return the interpreter's arguments that run it."""
+        return ["-c", textwrap.dedent(source)]
 
     def wait_for(self, start: str, timeout: float = PATIENCE) -> str:
         """Return the next line that begins so."""

@@ -1,0 +1,185 @@
+"""Web servers for tests: started on a free port, asked, their processes killed, always reaped.
+
+Every application under test says one line for each thing that happens, whole and at once, whichever
+of its processes it happens in::
+
+    role 4711 standby
+    got 4711 1
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import textwrap
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from callboard import Runtime
+from callboard.clock import monotonic
+from callboard.runtime.ownership import Ownership
+
+from .processes import PATIENCE, Child
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: The runtime of every application: `got PID N` for a message, `role PID ROLE` for a start.
+BOARD = textwrap.dedent("""
+    import os
+    from callboard import Runtime
+
+    def say(*words):
+        os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+    rt = Runtime("board.db")
+    rt.events.subscribe(lambda e: say("role", os.getpid(), e["role"]), "runtime.started")
+    rt.events.subscribe(lambda e: say("stopped", os.getpid()), "runtime.stopped")
+
+    @rt.mailbox("work")
+    def work(n: int) -> None:
+        say("got", os.getpid(), n)
+
+    def post(n):
+        rt.tell(work, n)
+        rt.tell(work, n + 1000, after=0.2)
+        return {"role": rt.role, "pid": os.getpid()}
+""")
+
+
+class Server(Child):
+    """A server started by ``python -m``, its own process group, and what its processes say."""
+
+    own_session = True
+
+    def __init__(self, module: str, *args: object, cwd: Path, **env: str) -> None:
+        """Start it."""
+        self._folder = cwd
+        self._n = 0
+        super().__init__(module, *args, cwd=cwd, env={"PYTHONPATH": str(cwd), **env})
+        self.port = 0
+
+    @staticmethod
+    def program(source: str) -> list[str]:
+        """Run a module."""
+        return ["-m", source]
+
+    @property
+    def owner(self) -> int:
+        """The process that owns the store."""
+        pid = Ownership(self._folder / "board.db.callboard" / "owner").owner()
+        assert pid, "\n".join(self.lines)
+        return pid
+
+    def up(self, *roles: str, listens: bool = True) -> None:
+        """Wait for the port and for that many processes in these roles, in whatever order."""
+        wanted = sorted(roles)
+        until = monotonic() + PATIENCE
+        while (listens and not self.port) or self.roles() != wanted:
+            assert monotonic() < until, "\n".join(self.lines)
+            self.take()
+
+    def take(self) -> str:
+        """Return the next line, whatever it says; the port is read off it."""
+        line = self.wait_for("")
+        if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+            self.port = int(found[1])
+        return line
+
+    def roles(self) -> list[str]:
+        """Return what each started process has said to be, at the last."""
+        said = [line.split() for line in self.lines if line.startswith("role ")]
+        return sorted({pid: role for _, pid, role in said}.values())
+
+    def ask(self, path: str = "") -> Any:
+        """Send a GET request; returns the answer, decoded.
+
+        uvicorn's supervisors say the port before their child listens.
+        """
+        until = monotonic() + PATIENCE
+        while True:
+            try:
+                url = f"http://127.0.0.1:{self.port}/{path}"
+                with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                    return json.load(answer)
+            except urllib.error.URLError as error:
+                if not isinstance(error.reason, ConnectionRefusedError) or monotonic() > until:
+                    raise
+                threading.Event().wait(0.01)
+
+    def works(self) -> dict[str, Any]:
+        """Post one message and its future call; both are handled. Returns who posted."""
+        self._n += 1
+        answer: dict[str, Any] = self.ask(f"post/{self._n}")
+        self.handled(self._n)
+        self.handled(self._n + 1000)
+        return answer
+
+    def handled(self, n: int) -> None:
+        """Wait until a message was handled."""
+        until = monotonic() + PATIENCE
+        while not any(re.fullmatch(rf"got \d+ {n}", line) for line in self.lines):
+            assert monotonic() < until, "\n".join(self.lines)
+            self.take()
+
+    def a_standby_posts(self) -> None:
+        """Post until one that stands by has taken the request; what it told is handled."""
+        until = monotonic() + PATIENCE
+        with ThreadPoolExecutor(8) as pool:
+            while monotonic() < until:
+                numbers = range(self._n + 1, self._n + 9)
+                self._n += 8
+                answers = list(pool.map(lambda n: self.ask(f"post/{n}"), numbers))
+                for n in numbers:
+                    self.handled(n)
+                if any(answer["role"] == "standby" for answer in answers):
+                    return
+        raise AssertionError(f"no standby took a request: {self.lines}")
+
+    def kill_owner(self) -> None:
+        """Kill the owner; another process of the server owns the store within a second."""
+        wait_until_handled(self._folder)  # killed before its commit a message is handled again
+        killed, begun = self.owner, monotonic()
+        os.kill(killed, signal.SIGKILL)
+        while True:
+            line = self.take()
+            if line.endswith(" owner") and line != f"role {killed} owner":
+                break
+        assert monotonic() - begun < 1.0
+        assert self.owner != killed
+
+    def once(self) -> None:
+        """Nothing was handled twice, in this process or that."""
+        numbers = [line.split()[2] for line in self.lines if line.startswith("got ")]
+        assert numbers
+        assert sorted(numbers) == sorted(set(numbers))
+
+    def terminate(self, seconds: float = 10.0) -> int:
+        """Send SIGTERM; returns the exit code, which comes within so many seconds."""
+        begun = monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.end()
+        assert monotonic() - begun < seconds
+        return code
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Kill every process of the group, also those whose parent has died."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+        super().kill(number)
+
+
+def wait_until_handled(folder: Path) -> None:
+    """Wait until the turns of all messages of the board in a folder have committed."""
+    client = Runtime(folder / "board.db")
+    until = monotonic() + PATIENCE
+    while any(mailbox.waiting for mailbox in client.mailboxes()):
+        assert monotonic() < until
+        threading.Event().wait(0.01)
+    client.stop()
