@@ -74,6 +74,10 @@ class MessageError(CallboardError, ValueError):
     """A message cannot be sent or read: wrong type, no key, too large, or a broken body."""
 
 
+class BadSchedule(CallboardError, ValueError):
+    """A schedule's expression or zone cannot work; the bad field stands between ``>`` and ``<``."""
+
+
 class AlreadyTold(CallboardError, ValueError):
     """``if_exists="raise"``: a message of this id is waiting in the mailbox already."""
 
