@@ -306,3 +306,10 @@ def test_counting_years_is_quick_and_exact() -> None:
     daily = Schedule("30 2 * * *", "Europe/Berlin")
     assert daily.count(first, last) == 366
     assert daily.count(last, first) == 0
+
+
+def test_counting_leaves_out_what_a_second_pass_repeats() -> None:
+    schedule = Schedule("30 1 * * *", "America/New_York")
+    first, last = (micros(datetime(2024, 11, 3, 6, m, tzinfo=UTC)) for m in (10, 50))
+    assert schedule.count(first, last) == 0
+    assert schedule.count(first - HOUR, last) == 1
