@@ -21,6 +21,7 @@ from .errors import AlreadyTold as AlreadyTold
 from .errors import CallboardError as CallboardError
 from .errors import ConfigError as ConfigError
 from .errors import HandlerTimeout as HandlerTimeout
+from .errors import MailboxFull as MailboxFull
 from .errors import MailboxNotFound as MailboxNotFound
 from .errors import MessageError as MessageError
 from .errors import Reject as Reject
@@ -44,8 +45,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyTold", "CallboardError", "ConfigError", "Context", "DeadLetter",
-    "Event", "HandlerTimeout", "MailboxInfo", "MailboxNotFound", "MailboxRef", "ManualClock",
-    "MessageError", "MessageInfo", "Reject", "RetryLater", "RetryPolicy", "Runtime",
+    "Event", "HandlerTimeout", "MailboxFull", "MailboxInfo", "MailboxNotFound", "MailboxRef",
+    "ManualClock", "MessageError", "MessageInfo", "Reject", "RetryLater", "RetryPolicy", "Runtime",
     "SchemaTooNew", "StoreBusy", "StoreError", "StoreFull", "StoreOwned", "TimerInfo",
     "Transaction", "TurnEnded", "WorkerActor", "__version__", "message", "upcast",
 ]  # fmt: skip

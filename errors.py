@@ -70,6 +70,10 @@ class MailboxNotFound(CallboardError, LookupError):
         super().__init__(f"no mailbox {name!r}: {hint}")
 
 
+class MailboxFull(CallboardError):
+    """A mailbox has a capacity, and it is used up; nothing was sent."""
+
+
 class MessageError(CallboardError, ValueError):
     """A message cannot be sent or read: wrong type, no key, too large, or a broken body."""
 

@@ -6,16 +6,18 @@ import traceback
 from typing import TYPE_CHECKING
 
 from ..clock import duration
-from ..errors import Reject, RetryLater
-from ..persistence.store import Dead, Message, Retry
-from .messages import Broken
+from ..errors import MessageError, Reject, RetryLater
+from ..persistence.store import Dead, Done, Message, Retry
+from .messages import Broken, encode
 
 if TYPE_CHECKING:
     import random
 
     from .mail import MailboxSpec
+    from .turn import Turn
 
 _LONGEST_TRACEBACK = 20_000
+_LONGEST_RESULT = 10_000
 
 
 def decide(
@@ -41,6 +43,16 @@ def decide(
         trace = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]
         return Dead(_storable(reason), _storable(trace), attempt, now)
     return _retry(attempt, now + policy.wait(attempt, random), _storable(reason), spec)
+
+
+def kept(turn: Turn, now: int, retain: int) -> Done:
+    """Return the fate of a handled message that is kept for so long (microseconds)."""
+    result = turn.result
+    try:
+        body = None if result is None else encode(result, "the result")
+    except MessageError:
+        body = encode(_storable(repr(result)[:_LONGEST_RESULT]), "the result")
+    return Done(now, max(0, now - turn.now), body, now + retain)
 
 
 def _retry(attempt: int, at: int, error: str | None, spec: MailboxSpec) -> Retry:

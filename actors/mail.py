@@ -9,6 +9,7 @@ import msgspec
 
 from ..persistence.store import Message
 from .inbox import Control
+from .limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ class MailboxSpec:
         key: returns a message's key; None: not keyed, or the sender gives it.
         order: of retries, decided: ``"aside"`` or ``"block"``.
         timeout: seconds, of each handler run; None: none.
+        limits: how much, how often, how long.
 
     """
 
@@ -37,6 +39,7 @@ class MailboxSpec:
     retry: RetryPolicy
     order: str
     timeout: float | None
+    limits: Limits = Limits()
 
 
 class DueNow(msgspec.Struct, gc=False):

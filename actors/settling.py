@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import SECOND
 from ..errors import MessageError
-from ..persistence.store import Dead, Execute, Outcome, Retry, Unit
+from ..persistence.store import Dead, Done, Execute, Outcome, Retry, Unit
 from .fate import decide
 from .mail import Blocked, Refill
 
@@ -53,6 +53,15 @@ class Settling:
                 activation.pending += 1
         shared.committer.stage(unit)
         mailbox.finished(message)
+
+    def expired(self, message: Message) -> None:
+        """Remove a message whose time is over; its handler does not run.
+
+        Runs: on the handler thread that would have run it.
+        """
+        unit = Unit(ack=message, size=64, settle=lambda done: self._over(done, message))
+        self._mailbox.environment.committer.stage(unit)
+        self._mailbox.finished(message)
 
     def settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         """Learn what became of a turn. Runs: on the committing thread, after the commit."""
@@ -111,6 +120,16 @@ class Settling:
         self.failed(turn, activation, error)
         mailbox.post(Refill())
 
+    def _over(self, unit: Unit, message: Message) -> None:
+        mailbox = self._mailbox
+        with mailbox.lock:
+            mailbox.window.settled(message)
+        if mailbox.environment.events.on:
+            name = "message.expired" if unit.outcome is Outcome.COMMITTED else "message.void"
+            mailbox.environment.events.emit(
+                name, mailbox=mailbox.spec.name, id=message.number, key=message.key
+            )
+
     def _tell(self, unit: Unit, turn: Turn) -> None:
         mailbox, message = self._mailbox, turn.message
         events, name = mailbox.environment.events, mailbox.spec.name
@@ -120,7 +139,7 @@ class Settling:
             events.emit("message.void", mailbox=name, id=message.number, key=message.key)
             return
         match unit.fate:
-            case None:
+            case None | Done():
                 took = (mailbox.environment.clock.now() - turn.now) / SECOND
                 events.emit("message.handled", mailbox=name, id=message.number, key=message.key,
                             took=took)  # fmt: skip

@@ -16,15 +16,15 @@ import enum
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from ..clock import instant
-from ..errors import TurnEnded
-from ..persistence.store import Execute, Message, Op, Params, Tell
+from ..clock import instant, monotonic
+from ..errors import MessageError, TurnEnded
+from ..persistence.store import Execute, Message, Op, Params, Progress, Tell, Unit
 
 if TYPE_CHECKING:
     import threading
     from datetime import datetime
 
-    from ..persistence.store import Store
+    from .environment import Environment
 
 
 class Phase(enum.IntEnum):
@@ -38,19 +38,20 @@ class Phase(enum.IntEnum):
 class Turn:
     """One run of a handler for one message. Used through its lock by every thread that joins."""
 
-    __slots__ = ("attempt", "deadline", "generation", "has_execute", "home", "lock", "mailbox",
-                 "message", "now", "ops", "phase", "plain", "size", "store", "thread")  # fmt: skip
+    __slots__ = ("attempt", "deadline", "environment", "generation", "has_execute", "home", "lock",
+                 "mailbox", "message", "now", "ops", "phase", "plain", "reported", "result", "size",
+                 "thread")  # fmt: skip
 
-    def __init__(  # noqa: PLR0917  (built by one caller)
-        self, home: object, mailbox: str, message: Message, now: int, store: Store,
+    def __init__(
+        self, environment: Environment, mailbox: str, message: Message, now: int,
         lock: threading.Lock,
     ) -> None:  # fmt: skip
-        """Open the turn; ``home`` is the runtime it belongs to."""
-        self.home = home
+        """Open the turn; the environment's home is the runtime it belongs to."""
+        self.environment = environment
+        self.home = environment.home
         self.mailbox = mailbox
         self.message = message
         self.now = now
-        self.store = store
         self.lock = lock
         self.phase = Phase.OPEN
         self.ops: list[Op] = []
@@ -61,6 +62,9 @@ class Turn:
         self.size = 0
         self.generation = 0
         self.thread: threading.Thread | None = None
+        #: What the handler has returned, and when it last said how far it is.
+        self.result: Any = None
+        self.reported = 0.0
 
     def join(self, ops: list[Op]) -> bool:
         """Add operations; False when the turn has ended and they are to commit on their own.
@@ -195,13 +199,51 @@ class Context:
         turn = self._turn
         if turn.phase is not Phase.OPEN:
             raise TurnEnded(turn.ended() if turn.phase is Phase.ABANDONED else _OVER)
-        turn.store.check(sql, params)
+        turn.environment.store.check(sql, params)
         if not turn.join([Execute(sql, params, expect)]):
             raise TurnEnded(_OVER)
 
     def query(self, sql: str, params: Params = ()) -> list[Any]:
         """Read what is committed (not what this turn has staged); returns the rows as tuples."""
-        return self._turn.store.query(sql, params)
+        return self._turn.environment.store.query(sql, params)
+
+    def progress(self, fraction: float, note: str = "") -> None:
+        """Say how far the handler is, for :meth:`Runtime.find` and consoles.
+
+        It is written at once, beside the turn, and does not wait for the disk; more often than four
+        times a second is not written, but for the end (1.0).
+
+        Args:
+            fraction: from 0.0 to 1.0.
+            note: a few words.
+
+        Raises:
+            MessageError: the fraction is no number from 0 to 1.
+            TurnEnded: the turn has ended.
+
+        """
+        turn = self._turn
+        if turn.phase is not Phase.OPEN:
+            raise TurnEnded(turn.ended() if turn.phase is Phase.ABANDONED else _OVER)
+        if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
+            msg = f"progress takes a fraction from 0.0 to 1.0, got {fraction!r}"
+            raise MessageError(msg)
+        now = monotonic()
+        if fraction < 1 and now - turn.reported < _SELDOM:
+            return
+        turn.reported = now
+        number, environment = turn.message.number, turn.environment
+        note = str(note).encode("utf-8", "replace").decode()[:_LONGEST_NOTE]
+        at = environment.clock.now()
+        environment.committer.stage(
+            Unit(ops=[Progress(number, float(fraction), note, at)], size=len(note))
+        )
+        if environment.events.flow:
+            environment.events.emit(
+                "message.progress", mailbox=turn.mailbox, id=number, fraction=fraction, note=note
+            )
 
 
+_SELDOM = 0.25
+_LONGEST_NOTE = 1000
 _OVER = "the turn has ended: execute() belongs inside its handler"

@@ -16,6 +16,7 @@ from ..errors import CallboardError, HandlerTimeout, MessageError
 from ..persistence.store import Unit
 from .activation import Activation
 from .cell import Cell
+from .fate import kept
 from .inbox import Control
 from .messages import Broken
 from .turn import Context, Turn, enter
@@ -138,9 +139,11 @@ class WorkerCell(Cell):
         if not self._still_there(message):
             mailbox.vanished(message)
             return
+        if message.expires_at is not None and message.expires_at <= environment.clock.now():
+            mailbox.settling.expired(message)
+            return
         spec = mailbox.spec
-        turn = Turn(environment.home, spec.name, message, environment.clock.now(),
-                    environment.store, self.lock)  # fmt: skip
+        turn = Turn(environment, spec.name, message, environment.clock.now(), self.lock)
         behaviour = spec.behaviour
         activation = self._activate(message) if behaviour.factory is not None else None
         if activation is not None:
@@ -170,7 +173,7 @@ class WorkerCell(Cell):
     ) -> BaseException | None:
         """Run the handler in a context of its own; returns what it raised, SystemExit included."""
         try:
-            copy_context().run(self._call, turn, activation, value)
+            turn.result = copy_context().run(self._call, turn, activation, value)
         except BaseException as error:
             return error
         return None
@@ -199,6 +202,8 @@ class WorkerCell(Cell):
             mailbox.recovery.came_back(threading.current_thread())
             return
         unit = Unit(ack=turn.message, size=turn.size + 64)
+        if mailbox.spec.limits.retain is not None and error is None:
+            unit.fate = kept(turn, environment.clock.now(), mailbox.spec.limits.retain)
         if activation is not None:
             unit.lineage, unit.generation = activation, turn.generation
             error = error or self._take_state(unit, activation)
@@ -358,7 +363,8 @@ class WorkerCell(Cell):
         """Start a coroutine handler on the event loop; Finished comes when it has ended."""
         self.waiting = True
 
-        def done(_result: Any, error: BaseException | None) -> None:
+        def done(result: Any, error: BaseException | None) -> None:
+            turn.result = result
             self.post(Finished(turn, activation, error))
 
         self.environment.loop.run(

@@ -16,6 +16,7 @@ from .foreign import same_file, unwrap
 from .forking import register
 from .gate import PATIENCE, Gate
 from .migrations import migrate
+from .sqlite_level import keep_level
 from .sqlite_open import connect, fail, of_os, prepare_file
 from .sqlite_read import COLUMNS, SqliteReader, mailbox_row
 from .sqlite_write import InsideWriter, SqliteWriter
@@ -34,6 +35,23 @@ _CHANGED = "UPDATE callboard_counter SET changes = changes + 1"
 _DELIVERED = """
 UPDATE callboard_message SET deliveries = deliveries + 1
 WHERE number IN (SELECT value FROM json_each(?))"""
+_STALE = """
+SELECT EXISTS (SELECT 1 FROM callboard_told WHERE until <= :now)
+  OR EXISTS (SELECT 1 FROM callboard_done WHERE until <= :now)
+  OR EXISTS (SELECT 1 FROM callboard_progress p
+             WHERE NOT EXISTS (SELECT 1 FROM callboard_message m WHERE m.number = p.number))"""
+# A few thousand at once: the lock is not held for long.
+_SWEEPS = (
+    """
+DELETE FROM callboard_told WHERE (mailbox, name) IN
+  (SELECT mailbox, name FROM callboard_told WHERE until <= :now LIMIT 2000)""",
+    """
+DELETE FROM callboard_done WHERE number IN
+  (SELECT number FROM callboard_done WHERE until <= :now LIMIT 2000)""",
+    """
+DELETE FROM callboard_progress
+WHERE :now IS NOT NULL AND number NOT IN (SELECT number FROM callboard_message)""",
+)
 _KILLERS = """
 SELECT number, attempt FROM callboard_message
 WHERE number IN (SELECT value FROM json_each(?)) AND deliveries >= ?"""
@@ -167,8 +185,11 @@ class SqliteStore(SqliteReader):
         with self._transaction() as run:
             for each in declarations:
                 text = msgspec.json.encode(each).decode()
-                run(_DECLARE, (each.name, text))
+                changed = run(_DECLARE, (each.name, text)).rowcount > 0
                 rows.append(mailbox_row(run(_DECLARED, (each.name,)).fetchone()))
+                if changed:
+                    run(_CHANGED)
+                    keep_level(run, rows[-1].id, each.capacity)
         return rows
 
     def take_over(self, running: Sequence[int], failed_at: int) -> tuple[int, int, list[DeadRow]]:
@@ -187,6 +208,13 @@ class SqliteStore(SqliteReader):
                 run("DELETE FROM callboard_message WHERE number = ?", (number,))
         dead = [self.dead_letter(number) for number, _ in killers]
         return epoch, last, [row for row in dead if row is not None]
+
+    def sweep(self, now: int) -> int:
+        """See Store."""
+        if not self._rows(_STALE, {"now": now})[0][0]:
+            return 0
+        with self._transaction() as run:
+            return sum(int(run(each, {"now": now}).rowcount) for each in _SWEEPS)
 
     def pause(self, mailbox: int, *, paused: bool) -> None:
         """See Store."""

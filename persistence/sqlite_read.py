@@ -14,7 +14,19 @@ from ..errors import MessageError
 from ._sqlite3 import sqlite3
 from .gate import PATIENCE
 from .sqlite_open import connect, refusal
-from .store import DeadRow, Declaration, Depth, MailboxRow, Message, Params, Place, State
+from .sqlite_unit import ROOM
+from .store import (
+    DeadRow,
+    Declaration,
+    Depth,
+    DoneRow,
+    MailboxRow,
+    Message,
+    Params,
+    Place,
+    Progress,
+    State,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,6 +63,13 @@ WHERE mailbox = :mailbox AND due IS NOT NULL AND (due, number) > (:due, :number)
 ORDER BY due, number LIMIT :limit"""
 _PRESENT = """
 SELECT number FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
+_DONE_COLUMNS = (
+    "number, mailbox, name, key, kind, body, told_at, attempts, handled_at, took, result"
+)
+_DONE = f"SELECT {_DONE_COLUMNS} FROM callboard_done WHERE number = ?"
+_DONE_NAMED = f"""
+SELECT {_DONE_COLUMNS} FROM callboard_done WHERE name = ? ORDER BY number DESC LIMIT 1"""
+_PROGRESS = "SELECT number, fraction, note, at FROM callboard_progress WHERE number = ?"
 _STATE = "SELECT kind, version, body FROM callboard_state WHERE mailbox = ? AND key = ?"
 _MAILBOXES = "SELECT id, name, paused, declaration FROM callboard_mailbox ORDER BY name"
 # One statement, so one snapshot: a message that goes from one mailbox to another is in one of them.
@@ -207,6 +226,22 @@ class SqliteReader:
         """See Store."""
         rows = self._rows(_DEAD_ONE, (number,))
         return DeadRow(*rows[0]) if rows else None
+
+    def done(self, target: str | int) -> DoneRow | None:
+        """See Store."""
+        sql = _DONE_NAMED if isinstance(target, str) else _DONE
+        rows = self._rows(sql, (target,))
+        return DoneRow(*rows[0]) if rows else None
+
+    def progress(self, number: int) -> Progress | None:
+        """See Store."""
+        rows = self._rows(_PROGRESS, (number,))
+        return Progress(*rows[0]) if rows else None
+
+    def room(self, mailbox: int, capacity: int, now: int) -> int:
+        """See Store."""
+        asked = {"mailbox": mailbox, "capacity": capacity, "now": now}
+        return int(self._rows(ROOM, asked)[0][0])
 
     def heartbeat(self) -> tuple[int, int, int]:
         """See Store."""

@@ -12,10 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import AlreadyTold, MessageError
+from ..errors import AlreadyTold, MailboxFull, MessageError
 from .shapes import chunks, flat, numbered, values
 from .sqlite_open import refusal
-from .store import Cancel, Dead, Execute, Lineage, Message, Outcome, Retry, Tell, Unit
+from .store import (
+    Cancel,
+    Dead,
+    Done,
+    Execute,
+    Lineage,
+    Message,
+    Outcome,
+    Progress,
+    Publish,
+    Retry,
+    Room,
+    Tell,
+    Unit,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +70,26 @@ INSERT INTO callboard_dead
 SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers,
    retain, priority, deliveries, ?, ?, ?, ?
 FROM callboard_message WHERE number = ?"""
+_KEEP = """
+INSERT INTO callboard_done
+  (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, priority,
+   attempts, handled_at, took, result, until)
+SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers,
+   priority, attempt + 1, ?, ?, ?, ?
+FROM callboard_message WHERE number = ?"""
+_TOLD = "SELECT 1 FROM callboard_told WHERE mailbox = ? AND name = ? AND until > ?"
+_NOTE_TOLD = "INSERT OR REPLACE INTO callboard_told (mailbox, name, until) VALUES (?, ?, ?)"
+_PROGRESS = """
+INSERT OR REPLACE INTO callboard_progress (number, fraction, note, at)
+SELECT number, ?, ?, ? FROM callboard_message WHERE number = ?"""
+#: How many more a mailbox takes; what is due and was never tried is not in its counter.
+ROOM = """
+SELECT :capacity - ifnull((SELECT held FROM callboard_level WHERE mailbox = :mailbox), 0)
+  - (SELECT count(*) FROM (SELECT 1 FROM callboard_message WHERE mailbox = :mailbox
+       AND due IS NOT NULL AND due <= :now AND attempt = 0 LIMIT :capacity))"""
+_DROP = """
+DELETE FROM callboard_message WHERE number IN (SELECT number FROM callboard_message
+  WHERE mailbox = ? AND (due IS NULL OR due <= ?) ORDER BY number LIMIT ?) RETURNING number"""
 
 
 class Apart(Exception):
@@ -198,10 +232,12 @@ class UnitWriter:
                     results.append(self._cancel(unit, op))
                 case Execute():
                     results.append(self._execute(op))
+                case _:
+                    self._aside(unit, op)
         unit.results = results
         return Outcome.COMMITTED
 
-    def _settle_own(self, number: int, fate: Retry | Dead | None) -> bool:
+    def _settle_own(self, number: int, fate: Retry | Dead | Done | None) -> bool:
         """Remove the turn's own message, or do instead what its fate says; False: it is gone."""
         match fate:
             case None:
@@ -213,8 +249,43 @@ class UnitWriter:
                 self._run(_BURY, (error, traceback, attempts, failed_at, number))
                 return self._run(_DELETE_ONE, (number,)).rowcount == 1
 
+            case Done(handled_at, took, result, until):
+                self._run(_KEEP, (handled_at, took, result, until, number))
+                return self._run(_DELETE_ONE, (number,)).rowcount == 1
+
+    def _aside(self, unit: Unit, op: Room | Progress | Publish) -> None:
+        """Do what gives no result; what is published is not written."""
+        if isinstance(op, Room):
+            self._make_room(unit, op)
+        elif isinstance(op, Progress):
+            self._run(_PROGRESS, (op.fraction, op.note, op.at, op.number))
+
+    def _make_room(self, unit: Unit, op: Room) -> None:
+        asked = {"mailbox": op.mailbox, "capacity": op.capacity, "now": op.now}
+        lacking = op.count - self._run(ROOM, asked).fetchone()[0]
+        if lacking <= 0:
+            return
+        if not op.drop_oldest or op.count > op.capacity:
+            msg = (
+                f"the mailbox takes {op.capacity} waiting messages and has room for "
+                f"{max(0, op.count - lacking)} more, not for {op.count}: tell later, or raise its "
+                "capacity"
+            )
+            raise MailboxFull(msg)
+        rows = self._run(_DROP, (op.mailbox, op.now, lacking)).fetchall()
+        dropped = [row[0] for row in rows]
+        unit.removed += dropped
+        unit.dropped = [*unit.dropped, *dropped]
+
     def _tell_named(self, unit: Unit, op: Tell, number: int) -> int:
         message = op.message
+        if op.until is not None:
+            told = (message.mailbox, message.name, message.told_at)
+            if self._run(_TOLD, told).fetchone() is not None:
+                unit.kept.append(message)
+                message.number = 0
+                return 0
+            self._run(_NOTE_TOLD, (message.mailbox, message.name, op.until))
         here = self._run(_NAMESAKE, (message.mailbox, message.name)).fetchone()
         if here is not None:
             if op.if_exists == "keep":
@@ -267,7 +338,7 @@ def wanted(units: Sequence[Unit]) -> int:
 def has_statements(unit: Unit) -> bool:
     """Say whether a failure of the unit is its own: then it needs a savepoint."""
     return unit.ops is not None and any(
-        isinstance(op, Execute) or (isinstance(op, Tell) and op.if_exists == "raise")
+        isinstance(op, (Execute, Room)) or (isinstance(op, Tell) and op.if_exists == "raise")
         for op in unit.ops
     )
 
@@ -278,7 +349,7 @@ def forget(units: Sequence[Unit]) -> None:
         for message in unit.told:
             message.number = 0
         unit.outcome, unit.error = None, None
-        unit.results, unit.removed, unit.kept = [], [], []
+        unit.results, unit.removed, unit.kept, unit.dropped = [], [], [], ()
 
 
 def fault(error: Exception) -> BaseException:

@@ -98,10 +98,52 @@ class State(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tell(msgspec.Struct, gc=False):
-    """Tell a message that has a name: look for its namesake first."""
+    """Tell a message that has a name: look for its namesake first.
+
+    Attributes:
+        until: of ``dedupe``: nothing of this name is told again before; None: that is not asked.
+
+    """
 
     message: Message
     if_exists: IfExists = "replace"
+    until: int | None = None
+
+
+class Room(msgspec.Struct, gc=False):
+    """Have room for the messages that follow, in a mailbox with a capacity.
+
+    Attributes:
+        count: how many follow.
+        now: what is due until then is waiting.
+        drop_oldest: remove so many as are too many; else MailboxFull.
+        waits: the sender tries again when there is none.
+
+    """
+
+    mailbox: int
+    count: int
+    capacity: int
+    now: int
+    drop_oldest: bool = False
+    waits: bool = False
+
+
+class Publish(msgspec.Struct, gc=False):
+    """Say, after the commit, what was published: who listens hears of it. Writes nothing."""
+
+    topic: str
+    kind: str
+    body: bytes
+
+
+class Progress(msgspec.Struct, gc=False):
+    """Note how far a running handler is; nothing when its message is gone."""
+
+    number: int
+    fraction: float
+    note: str
+    at: int
 
 
 class Cancel(msgspec.Struct, gc=False):
@@ -119,7 +161,7 @@ class Execute(msgspec.Struct, gc=False):
     expect: int | None = None
 
 
-Op: TypeAlias = Message | Tell | Cancel | Execute
+Op: TypeAlias = Message | Tell | Cancel | Execute | Room | Publish | Progress
 
 
 class Retry(msgspec.Struct, gc=False):
@@ -141,6 +183,15 @@ class Dead(msgspec.Struct, gc=False):
     traceback: str
     attempts: int
     failed_at: int
+
+
+class Done(msgspec.Struct, gc=False):
+    """Keep the turn's message, handled, until an instant; ``took`` in microseconds."""
+
+    handled_at: int
+    took: int
+    result: bytes | None
+    until: int
 
 
 class Outcome(enum.IntEnum):
@@ -177,7 +228,7 @@ class Unit:
 
     Attributes:
         ack: the message whose turn this is; its row is removed, exactly one, and that is checked.
-        fate: instead of removing it: try again, or move it to the dead letters.
+        fate: instead of removing it: try again, move it to the dead letters, or keep it.
         state: the actor's new state.
         tells: messages without a name, where there is nothing but such (the quick path).
         ops: operations in their order, where names, cancels or statements are among them.
@@ -186,20 +237,21 @@ class Unit:
         error: why it failed.
         results: what each operation gave: a tell its number (0: kept what was there), a cancel a
             bool, a statement its row count.
-        removed: numbers of the messages that it cancelled or replaced.
-        kept: messages that ``if_exists="keep"`` did not tell.
+        removed: numbers of the messages that it cancelled or replaced, or dropped to make room.
+        dropped: those of them that were dropped to make room.
+        kept: messages that ``if_exists="keep"`` or ``dedupe`` did not tell.
 
     """
 
-    __slots__ = ("ack", "error", "fate", "generation", "kept", "lead", "lineage", "ops", "outcome",
-                 "removed", "results", "settle", "size", "staged", "state", "tells",
+    __slots__ = ("ack", "dropped", "error", "fate", "generation", "kept", "lead", "lineage", "ops",
+                 "outcome", "removed", "results", "settle", "size", "staged", "state", "tells",
                  "waiter")  # fmt: skip
 
     def __init__(
         self,
         *,
         ack: Message | None = None,
-        fate: Retry | Dead | None = None,
+        fate: Retry | Dead | Done | None = None,
         state: State | None = None,
         tells: list[Message] | None = None,
         ops: list[Op] | None = None,
@@ -222,6 +274,7 @@ class Unit:
         self.error: BaseException | None = None
         self.results: list[Any] = []
         self.removed: list[int] = []
+        self.dropped: Sequence[int] = ()
         self.kept: list[Message] = []
         self.waiter: Any = None
         self.lead = False
@@ -269,6 +322,11 @@ class Declaration(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = ()
     versions: tuple[int, ...] = ()
     """Of the kinds, in their order: what plain data that somebody types is stored as."""
+    topics: tuple[str, ...] = ()
+    capacity: int | None = None
+    overflow: str = "reject"
+    retain: int | None = None
+    """Microseconds that handled messages are kept."""
 
 
 class MailboxRow(msgspec.Struct, frozen=True):
@@ -291,6 +349,22 @@ class Depth(msgspec.Struct, frozen=True):
     later: int
     dead: int
     oldest: int | None
+
+
+class DoneRow(msgspec.Struct, frozen=True):
+    """A handled message that is kept: the message as it was, and what came of it."""
+
+    number: int
+    mailbox: int
+    name: str | None
+    key: str | None
+    kind: str
+    body: bytes
+    told_at: int
+    attempts: int
+    handled_at: int
+    took: int
+    result: bytes | None
 
 
 class DeadRow(msgspec.Struct, frozen=True):
@@ -441,6 +515,27 @@ class Store(Protocol):
 
     def others_wrote(self) -> bool:
         """Say whether another connection has committed since this was last asked."""
+        ...
+
+    def done(self, target: str | int) -> DoneRow | None:
+        """Return a kept message, by number, or the last one by the caller's id."""
+        ...
+
+    def progress(self, number: int) -> Progress | None:
+        """Return how far a running handler is, as far as it has said."""
+        ...
+
+    def room(self, mailbox: int, capacity: int, now: int) -> int:
+        """Return how many more a mailbox with a capacity takes now."""
+        ...
+
+    def sweep(self, now: int) -> int:
+        """Delete what is kept no longer: handled messages, told names, progress of what is gone.
+
+        Returns:
+            how many rows, at most some thousands at once.
+
+        """
         ...
 
     def heartbeat(self) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from ..actors.supervisor import Supervisor
 from ..actors.timer import TimerActor
 from ..clock import monotonic
 from ..errors import StoreError
-from ..persistence.store import Cancel, Declaration, Outcome, Tell, Unit
+from ..persistence.store import Cancel, Declaration, Outcome, Room, Tell, Unit
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: Seconds between two looks for actors that nobody uses.
 SWEEP = 30.0
 _MANY_ACTORS = 10_000
+_MANY_STALE = 2000
 
 
 class Engine:
@@ -227,6 +228,9 @@ class Engine:
             self._swept = monotonic()
             for mailbox in list(self.mailboxes.values()):
                 mailbox.sweep()
+            with contextlib.suppress(StoreError):
+                while environment.store.sweep(environment.clock.now()) >= _MANY_STALE:
+                    pass
         self.pulsed = monotonic()
 
     def pauses_changed(self) -> None:
@@ -303,7 +307,7 @@ class Engine:
 
     def _removed(self, unit: Unit) -> None:
         numbers = {op.message.mailbox if isinstance(op, Tell) else op.mailbox
-                   for op in unit.ops or () if isinstance(op, (Tell, Cancel))}  # fmt: skip
+                   for op in unit.ops or () if isinstance(op, (Tell, Cancel, Room))}  # fmt: skip
         for mailbox_id in numbers:
             mailbox = self.mailboxes.get(mailbox_id)
             if mailbox is None:
@@ -314,9 +318,8 @@ class Engine:
         if self.environment.events.on:
             names = [m.spec.name for i in numbers if (m := self.mailboxes.get(i)) is not None]
             for number in unit.removed:
-                self.environment.events.emit(
-                    "message.cancelled", mailbox=names[0] if names else "", id=number
-                )
+                name = "message.dropped" if number in unit.dropped else "message.cancelled"
+                self.environment.events.emit(name, mailbox=names[0] if names else "", id=number)
 
     def _flood(self, number: int) -> None:
         for mailbox in self.mailboxes.values():
@@ -335,5 +338,6 @@ def declaration(spec: MailboxSpec) -> Declaration:
     accepts = spec.behaviour.accepts
     return Declaration(
         spec.name, workers=spec.workers, keyed=spec.keyed, kinds=accepts.kinds,
-        versions=accepts.versions,
+        versions=accepts.versions, topics=spec.limits.topics, capacity=spec.limits.capacity,
+        overflow=spec.limits.overflow, retain=spec.limits.retain,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..events import Events
-    from ..persistence.store import DeadRow, MailboxRow, Message, Store
+    from ..persistence.store import DeadRow, DoneRow, MailboxRow, Message, Store
     from .registry import Registry
 
 #: The most that one listing returns.
@@ -90,7 +91,12 @@ class Looking:
         message = self._store.find(None, target)
         if message is not None:
             running = self._running().get(message.mailbox, set()) if self._owned() else set()
-            return self._info(message, names.get(message.mailbox, "?"), running)
+            info = self._info(message, names.get(message.mailbox, "?"), running)
+            said = self._store.progress(message.number)
+            return info if said is None else replace(info, progress=said.fraction, note=said.note)
+        done = self._store.done(target)
+        if done is not None:
+            return _handled(done, names.get(done.mailbox, "?"))
         if isinstance(target, int) and (row := self._store.dead_letter(target)) is not None:
             return MessageInfo(
                 row.number, None, names.get(row.mailbox, "?"), row.key, row.kind, _plain(row.body),
@@ -174,6 +180,15 @@ def _letter(row: DeadRow, name: str) -> DeadLetter:
     return DeadLetter(
         row.number, name, row.key, row.kind, _plain(row.body), row.error, row.traceback,
         row.attempts, instant(row.failed_at),
+    )  # fmt: skip
+
+
+def _handled(row: DoneRow, name: str) -> MessageInfo:
+    return MessageInfo(
+        row.number, row.name, name, row.key, row.kind, _plain(row.body), "handled",
+        instant(row.told_at), None, row.attempts, None,
+        result=None if row.result is None else _plain(row.result),
+        handled_at=instant(row.handled_at), took=row.took / SECOND,
     )  # fmt: skip
 
 

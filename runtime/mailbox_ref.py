@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime, timedelta
 
-    from ..persistence.store import IfExists
+    from .options import ManyOptions, TellOptions
     from .sender import Sender
 
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -45,37 +44,15 @@ class MailboxRef(Generic[M_contra, R_co]):
         key = "" if self.key is None else f", key={self.key!r}"
         return f"MailboxRef({self.name!r}{key})"
 
-    def tell(
-        self,
-        message: M_contra,
-        *,
-        key: str | int | None = None,
-        after: float | str | timedelta | None = None,
-        at: datetime | None = None,
-        id: str | None = None,
-        if_exists: IfExists = "replace",
-        connection: Any = None,
-    ) -> int:
+    def tell(self, message: M_contra, **options: Unpack[TellOptions]) -> int:
         """Send a message durably; see :meth:`Runtime.tell`."""
-        return self._sender.tell(
-            self.name, message, key=self.key if key is None else key, after=after, at=at, id=id,
-            if_exists=if_exists, connection=connection,
-        )  # fmt: skip
+        options.setdefault("key", self.key)
+        return self._sender.tell(self.name, message, **options)
 
-    def tell_many(
-        self,
-        messages: Iterable[M_contra],
-        *,
-        key: str | int | None = None,
-        after: float | str | timedelta | None = None,
-        at: datetime | None = None,
-        connection: Any = None,
-    ) -> list[int]:
+    def tell_many(self, messages: Iterable[M_contra], **options: Unpack[ManyOptions]) -> list[int]:
         """Send many in one transaction; see :meth:`Runtime.tell_many`."""
-        return self._sender.tell_many(
-            self.name, messages, key=self.key if key is None else key, after=after, at=at,
-            connection=connection,
-        )  # fmt: skip
+        options.setdefault("key", self.key)
+        return self._sender.tell_many(self.name, messages, **options)
 
     def cancel(self, id: str | int) -> bool:
         """Remove a waiting message; see :meth:`Runtime.cancel`."""

@@ -61,7 +61,7 @@ class TimerInfo:
 
 @dataclass(frozen=True, slots=True)
 class MessageInfo:
-    """A message that waits.
+    """A message: one that waits or runs, one that was kept when it was handled, a dead letter.
 
     Attributes:
         id: its number.
@@ -70,11 +70,16 @@ class MessageInfo:
         key: for which actor.
         kind: of the message.
         message: its body as plain data.
-        state: ``"waiting"``, ``"running"``, ``"later"`` or ``"dead"``.
+        state: ``"waiting"``, ``"running"``, ``"later"``, ``"handled"`` or ``"dead"``.
         told_at: when, UTC.
         due: not before, UTC; None: at once.
-        attempt: how often its handler has failed.
+        attempt: how often its handler has failed; of a handled one, how often it ran.
         error: of the last failure.
+        progress: how far its handler says it is, from 0.0 to 1.0; None: it has not said.
+        note: what it said with that.
+        result: what the handler of a kept message returned, as plain data.
+        handled_at: when a kept message was handled, UTC.
+        took: seconds that its handler ran.
 
     """
 
@@ -89,6 +94,11 @@ class MessageInfo:
     due: datetime | None
     attempt: int
     error: str | None
+    progress: float | None = None
+    note: str = ""
+    result: Any = None
+    handled_at: datetime | None = None
+    took: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..actors.limits import Limits
 from ..actors.mail import MailboxSpec
 from ..actors.retry import RetryPolicy
+from ..actors.topics import matches
 from ..actors.worker import behaviour
 from ..clock import SECOND, duration
 from ..errors import ConfigError, MailboxNotFound
@@ -37,6 +39,9 @@ class Registry:
         self.specs: dict[str, MailboxSpec] = {}
         self._workers: dict[Any, str] = {}
         self._rows: dict[str, MailboxRow] = {}
+        # What the store's declarations subscribe to, as of a change counter.
+        self._stored: dict[str, tuple[str, ...]] = {}
+        self._changes = -1
 
     def declare(
         self,
@@ -47,6 +52,7 @@ class Registry:
         keyed: bool | Callable[[Any], Any],
         retry: RetryPolicy,
         timeout: float | None,
+        limits: Limits = Limits(),
         scope: Mapping[str, Any],
     ) -> MailboxSpec:
         """Check a declaration and keep it.
@@ -78,6 +84,7 @@ class Registry:
             name=name, worker=worker, behaviour=found, workers=workers, keyed=is_keyed,
             key=keyed if callable(keyed) else None, retry=retry,
             order=retry.order or ("block" if is_keyed else "aside"), timeout=seconds,
+            limits=limits,
         )  # fmt: skip
         with self._lock:
             if name in self.specs:
@@ -124,6 +131,19 @@ class Registry:
         self._rows[name] = row
         return row
 
+    def subscribers(self, topic: str) -> list[str]:
+        """Return the mailboxes that subscribe to a topic, here or in the store, by name."""
+        changes = self._store.heartbeat()[2]
+        if changes != self._changes:
+            self._stored = {row.name: row.declaration.topics for row in self._store.mailboxes()}
+            self._changes = changes
+        with self._lock:
+            own = {name: spec.limits.topics for name, spec in self.specs.items()}
+        known = {**self._stored, **own}
+        return sorted(
+            name for name, patterns in known.items() if any(matches(p, topic) for p in patterns)
+        )
+
     def store_all(self) -> list[tuple[MailboxSpec, MailboxRow]]:
         """Store every declaration; returns each with its row."""
         specs = list(self.specs.values())
@@ -135,6 +155,7 @@ class Registry:
     def forget_rows(self) -> None:
         """Ask the store again: it may be another one."""
         self._rows.clear()
+        self._changes = -1
 
 
 def caller_scope(depth: int) -> Mapping[str, Any]:

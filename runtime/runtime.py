@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from ..actors.limits import Limits
 from ..actors.retry import RetryPolicy
 from ..events import Events
 from ..persistence.sqlite import SqliteStore
@@ -18,7 +19,7 @@ from .sender import Sender, Transaction
 from .signals import serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from datetime import datetime, timedelta
     from pathlib import Path
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..persistence.store import IfExists
     from .mailbox_ref import Receives
+    from .options import MailboxOptions, ManyOptions, Overflow, TellOptions
     from .records import DeadLetter, MailboxInfo, MessageInfo, TimerInfo
 
 M = TypeVar("M")
@@ -200,34 +202,25 @@ class Runtime:
 
     @overload
     def mailbox(
-        self, name: str, worker: Class[M, Awaitable[R]] | Function[M, Awaitable[R]], *,
-        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
-        retry: RetryPolicy = ..., timeout: float | None = ...,
+        self, name: str, worker: Class[M, Awaitable[R]] | Function[M, Awaitable[R]],
+        **options: Unpack[MailboxOptions],
     ) -> MailboxRef[M, R]: ...  # fmt: skip
     @overload
     def mailbox(
-        self, name: str, worker: Class[M, R] | Function[M, R], *,
-        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
-        retry: RetryPolicy = ..., timeout: float | None = ...,
-    ) -> MailboxRef[M, R]: ...  # fmt: skip
+        self, name: str, worker: Class[M, R] | Function[M, R], **options: Unpack[MailboxOptions]
+    ) -> MailboxRef[M, R]: ...
     @overload
     def mailbox(
-        self, name: str, worker: Callable[[], Awaitable[R]], *,
-        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
-        retry: RetryPolicy = ..., timeout: float | None = ...,
-    ) -> MailboxRef[None, R]: ...  # fmt: skip
+        self, name: str, worker: Callable[[], Awaitable[R]], **options: Unpack[MailboxOptions]
+    ) -> MailboxRef[None, R]: ...
     @overload
     def mailbox(
-        self, name: str, worker: Callable[[], R], *,
-        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
-        retry: RetryPolicy = ..., timeout: float | None = ...,
-    ) -> MailboxRef[None, R]: ...  # fmt: skip
+        self, name: str, worker: Callable[[], R], **options: Unpack[MailboxOptions]
+    ) -> MailboxRef[None, R]: ...
     @overload
     def mailbox(
-        self, name: str, worker: None = None, *,
-        workers: int = ..., keyed: bool | Callable[[Any], Any] = ...,
-        retry: RetryPolicy = ..., timeout: float | None = ...,
-    ) -> Callable[[W], W]: ...  # fmt: skip
+        self, name: str, worker: None = None, **options: Unpack[MailboxOptions]
+    ) -> Callable[[W], W]: ...
     def mailbox(
         self,
         name: str,
@@ -237,6 +230,11 @@ class Runtime:
         keyed: bool | Callable[[Any], Any] = False,
         retry: RetryPolicy = RetryPolicy(),
         timeout: float | None = None,
+        capacity: int | None = None,
+        overflow: Overflow = "reject",
+        rate: str | None = None,
+        topics: str | Sequence[str] = (),
+        retain: float | str | timedelta | None = None,
     ) -> Any:
         """Declare a mailbox and what handles its messages.
 
@@ -249,6 +247,17 @@ class Runtime:
                 ``key=``; or a function from the message to its key.
             retry: when a failed message is tried again.
             timeout: seconds that a handler may run; None: as long as it likes.
+            capacity: so many may wait at once (waiting messages and retries, not future calls
+                before their time); None: as many as the disk holds.
+            overflow: what a tell does beyond that: ``"reject"`` raises MailboxFull; ``"wait"``
+                waits for room, at most its ``timeout=`` (inside a turn it rejects);
+                ``"drop_oldest"`` removes the message that was told first, with an event.
+            rate: so many handler starts at most in any window of that length: ``"100/min"``,
+                ``"5/s"``, ``"1000/h"``, ``"10/30s"``; also over restarts. None: no limit.
+            topics: what it subscribes to; :meth:`publish` gives it a copy. ``*`` stands for any
+                text: ``"order.*"``.
+            retain: keep handled messages for so long, with result and duration, for :meth:`find`:
+                seconds, a ``timedelta`` or text such as ``"7d"``. None: a handled one is gone.
 
         Raises:
             ConfigError: the declaration cannot work.
@@ -258,8 +267,9 @@ class Runtime:
 
         def declare(found: Any) -> Any:
             spec = self._registry.declare(
-                name, found, workers=workers, keyed=keyed, retry=retry, timeout=timeout, scope=scope
-            )
+                name, found, workers=workers, keyed=keyed, retry=retry, timeout=timeout,
+                limits=Limits.of(name, capacity, overflow, rate, topics, retain), scope=scope,
+            )  # fmt: skip
             self._host.declare(spec)
             return found
 
@@ -271,28 +281,20 @@ class Runtime:
     # --- sending -----------------------------------------------------------------------------
 
     @overload
+    def tell(self, mailbox: str, message: Any = ..., **options: Unpack[TellOptions]) -> int: ...
+    @overload
     def tell(
-        self, mailbox: str, message: Any = ..., *,
-        key: Key = ..., after: Delay = ..., at: datetime | None = ...,
-        id: str | None = ..., if_exists: IfExists = ..., connection: Any = ...,
+        self, mailbox: MailboxRef[M, Any] | Class[M, Any], message: M,
+        **options: Unpack[TellOptions],
     ) -> int: ...  # fmt: skip
     @overload
     def tell(
-        self, mailbox: MailboxRef[M, Any] | Class[M, Any], message: M, *,
-        key: Key = ..., after: Delay = ..., at: datetime | None = ...,
-        id: str | None = ..., if_exists: IfExists = ..., connection: Any = ...,
-    ) -> int: ...  # fmt: skip
+        self, mailbox: Function[M, Any], message: M, **options: Unpack[TellOptions]
+    ) -> int: ...
     @overload
     def tell(
-        self, mailbox: Function[M, Any], message: M, *,
-        key: Key = ..., after: Delay = ..., at: datetime | None = ...,
-        id: str | None = ..., if_exists: IfExists = ..., connection: Any = ...,
-    ) -> int: ...  # fmt: skip
-    @overload
-    def tell(
-        self, mailbox: MailboxRef[None, Any] | Callable[[], Any], message: None = ..., *,
-        key: Key = ..., after: Delay = ..., at: datetime | None = ...,
-        id: str | None = ..., if_exists: IfExists = ..., connection: Any = ...,
+        self, mailbox: MailboxRef[None, Any] | Callable[[], Any], message: None = ...,
+        **options: Unpack[TellOptions],
     ) -> int: ...  # fmt: skip
     def tell(
         self,
@@ -304,7 +306,11 @@ class Runtime:
         at: datetime | None = None,
         id: str | None = None,
         if_exists: IfExists = "replace",
+        dedupe: float | str | timedelta | None = None,
+        priority: int = 0,
+        expires: float | str | timedelta | None = None,
         connection: Any = None,
+        timeout: float | None = None,
     ) -> int:
         """Send a message; return when it is on disk.
 
@@ -321,16 +327,24 @@ class Runtime:
             id: your name for it, unique among the mailbox's waiting messages.
             if_exists: what to do when one of that id waits: ``"replace"`` it (also its due time;
                 the old one is never delivered), ``"keep"`` it, or ``"raise"`` AlreadyTold.
+            dedupe: do not tell it again when this ``id`` was told within so long with ``dedupe=``,
+                handled or not: seconds, a ``timedelta`` or text such as ``"24h"``.
+            priority: higher first among the waiting messages; a whole number.
+            expires: do not run it later than so long after it was told (a future call: after it
+                was due); then event ``message.expired``, no dead letter.
             connection: your own open connection to the same database (sqlite3, or SQLAlchemy's or
                 Django's around one): durable and visible when *you* commit; call :meth:`wake`
                 after it, else it is seen within 250 ms. Never joins a turn.
+            timeout: seconds to wait for room in a mailbox whose ``overflow`` is ``"wait"``; None:
+                as long as it takes.
 
         Returns:
-            the message's number; 0 inside a turn (numbers are given at the commit), and when
-            ``"keep"`` kept what was there.
+            the message's number; 0 inside a turn (numbers are given at the commit), when
+            ``"keep"`` kept what was there, and when ``dedupe`` found it told.
 
         Raises:
             MailboxNotFound: nobody declares it.
+            MailboxFull: its capacity is used up.
             MessageError: the worker does not accept the message, or the key is missing.
             StoreError: it could not be written; nothing was sent.
             TurnEnded: from a handler that ran past its timeout.
@@ -338,25 +352,24 @@ class Runtime:
         """
         return self._sender.tell(
             mailbox, message, key=key, after=after, at=at, id=id, if_exists=if_exists,
-            connection=connection,
+            dedupe=dedupe, priority=priority, expires=expires, connection=connection,
+            timeout=timeout,
         )  # fmt: skip
 
     # Of a list of two kinds mypy makes a list of objects: for a class that takes both, no check.
     @overload
     def tell_many(
-        self, mailbox: str | Class[Any, Any], messages: Iterable[Any], *,
-        key: Key = ..., after: Delay = ..., at: datetime | None = ..., connection: Any = ...,
+        self, mailbox: str | Class[Any, Any], messages: Iterable[Any],
+        **options: Unpack[ManyOptions],
     ) -> list[int]: ...  # fmt: skip
     @overload
     def tell_many(
-        self, mailbox: MailboxRef[M, Any], messages: Iterable[M], *,
-        key: Key = ..., after: Delay = ..., at: datetime | None = ..., connection: Any = ...,
-    ) -> list[int]: ...  # fmt: skip
+        self, mailbox: MailboxRef[M, Any], messages: Iterable[M], **options: Unpack[ManyOptions]
+    ) -> list[int]: ...
     @overload
     def tell_many(
-        self, mailbox: Function[M, Any], messages: Iterable[M], *,
-        key: Key = ..., after: Delay = ..., at: datetime | None = ..., connection: Any = ...,
-    ) -> list[int]: ...  # fmt: skip
+        self, mailbox: Function[M, Any], messages: Iterable[M], **options: Unpack[ManyOptions]
+    ) -> list[int]: ...
     def tell_many(
         self,
         mailbox: Any,
@@ -365,7 +378,10 @@ class Runtime:
         key: str | int | None = None,
         after: float | str | timedelta | None = None,
         at: datetime | None = None,
+        priority: int = 0,
+        expires: float | str | timedelta | None = None,
         connection: Any = None,
+        timeout: float | None = None,
     ) -> list[int]:
         """Send many messages to one mailbox in one transaction.
 
@@ -375,15 +391,40 @@ class Runtime:
             key: as for :meth:`tell`, one for all.
             after: as for :meth:`tell`, one for all.
             at: as for :meth:`tell`, one for all.
+            priority: as for :meth:`tell`, one for all.
+            expires: as for :meth:`tell`, one for all.
             connection: as for :meth:`tell`.
+            timeout: as for :meth:`tell`.
 
         Returns:
             their numbers, in order (zeros inside a turn).
 
         """
         return self._sender.tell_many(
-            mailbox, messages, key=key, after=after, at=at, connection=connection
-        )
+            mailbox, messages, key=key, after=after, at=at, priority=priority, expires=expires,
+            connection=connection, timeout=timeout,
+        )  # fmt: skip
+
+    def publish(self, topic: str, message: Any) -> int:
+        """Send a copy to every mailbox that subscribes to the topic, in one transaction.
+
+        Durable as :meth:`tell` is, and joins a turn as it does. Who listens hears of it after the
+        commit, live.
+
+        Args:
+            topic: such as ``"order.placed"``.
+            message: what the worker of every subscribed mailbox accepts.
+
+        Returns:
+            how many mailboxes it went to; those that a worker process has declared, too.
+
+        Raises:
+            MessageError: one of them does not accept the message; nothing was sent.
+            MailboxFull: the capacity of one is used up; nothing was sent.
+            StoreError: it could not be written; nothing was sent.
+
+        """
+        return self._sender.publish(topic, message)
 
     def cancel(self, mailbox: Any, id: str | int) -> bool:
         """Remove a waiting message, or a future call, by your id or by its number.

@@ -6,13 +6,14 @@ caller's own transaction; else they are committed at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import contextlib
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..actors.messages import PLAIN, encode, is_record, kind_of
 from ..actors.turn import current
-from ..clock import LATEST, duration, micros
-from ..errors import ConfigError, MessageError, TurnEnded
-from ..persistence.store import Cancel, Execute, Message, Op, Tell, Unit
+from ..clock import LATEST, duration, micros, monotonic, sleep
+from ..errors import ConfigError, MailboxFull, MessageError, TurnEnded
+from ..persistence.store import Cancel, Execute, Message, Op, Publish, Room, Tell, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
     from ..persistence.store import IfExists, MailboxRow, Params, Store
     from .registry import Registry
 
+    Delay: TypeAlias = float | str | timedelta | None
+
 _LONGEST_ID = 1000
 _OVERHEAD = 128
+#: Of priorities, either way.
+_MOST = 1_000_000_000
+_FIRST_NAP, _LONGEST_NAP = 0.002, 0.05
 
 
 class Sender:
@@ -60,16 +66,13 @@ class Sender:
         mailbox: Any,
         message: Any,
         *,
-        key: str | int | None,
-        after: float | str | timedelta | None,
-        at: datetime | None,
-        id: str | None,
-        if_exists: IfExists,
-        connection: Any,
+        timeout: float | None = None,
+        connection: Any = None,
+        **options: Any,
     ) -> int:
         """See Runtime.tell."""
-        op = self.operation(mailbox, message, key, self.due(after, at), id, if_exists)
-        results = self.run([op], connection)
+        ops = self.operations(mailbox, message, **options)
+        results = self.run(ops, connection, timeout)
         return results[0] if results else 0
 
     def tell_many(
@@ -77,18 +80,34 @@ class Sender:
         mailbox: Any,
         messages: Iterable[Any],
         *,
-        key: str | int | None,
-        after: float | str | timedelta | None,
-        at: datetime | None,
-        connection: Any,
+        key: str | int | None = None,
+        after: Delay = None,
+        at: datetime | None = None,
+        priority: int = 0,
+        expires: Delay = None,
+        connection: Any = None,
+        timeout: float | None = None,
     ) -> list[int]:
         """See Runtime.tell_many."""
-        due = self.due(after, at)
-        build = self._builder(mailbox, key, due)
-        ops: list[Op] = [build(message) for message in messages]
+        target = self._target(mailbox, key, self.due(after, at), priority, expires)
+        ops: list[Op] = [target.build(message) for message in messages]
         if not ops:
             return []
-        return self.run(ops, connection) or [0] * len(ops)
+        return self.run(target.with_room(ops), connection, timeout) or [0] * len(ops)
+
+    def publish(self, topic: str, message: Any) -> int:
+        """See Runtime.publish."""
+        _check_text("topic", topic)
+        ops: list[Op] = []
+        names = self._registry.subscribers(topic)
+        for name in names:
+            target = self._target(name, None, None, 0, None)
+            ops += target.with_room([target.build(message)])
+        kind, version = kind_of(type(message)) if is_record(type(message)) else (PLAIN, 1)
+        del version
+        ops.append(Publish(topic, kind, encode(message, f"topic {topic!r}")))
+        self.run(ops, None)
+        return len(names)
 
     def cancel(self, mailbox: Any, target: str | int) -> bool:
         """See Runtime.cancel."""
@@ -97,20 +116,35 @@ class Sender:
 
     # --- building ----------------------------------------------------------------------------
 
-    def operation(  # noqa: PLR0917  (built by one caller)
-        self, mailbox: Any, message: Any, key: str | int | None, due: int | None,
-        name: str | None, if_exists: IfExists,
-    ) -> Message | Tell:  # fmt: skip
+    def operations(
+        self,
+        mailbox: Any,
+        message: Any = None,
+        *,
+        key: str | int | None = None,
+        after: Delay = None,
+        at: datetime | None = None,
+        id: str | None = None,
+        if_exists: IfExists = "replace",
+        dedupe: Delay = None,
+        priority: int = 0,
+        expires: Delay = None,
+    ) -> list[Op]:
         """Return what one tell does."""
-        built = self._builder(mailbox, key, due)(message)
-        if name is None:
-            return built
-        _check_text("id", name)
+        target = self._target(mailbox, key, self.due(after, at), priority, expires)
+        built = target.build(message)
+        if id is None:
+            if dedupe is not None:
+                msg = f"dedupe={dedupe!r} needs id=: the name by which it is known again"
+                raise MessageError(msg)
+            return target.with_room([built])
+        _check_text("id", id)
         if if_exists not in ("replace", "keep", "raise"):
             msg = f'if_exists must be "replace", "keep" or "raise", got {if_exists!r}'
             raise ConfigError(msg)
-        built.name = name
-        return Tell(built, if_exists)
+        built.name = id
+        until = None if dedupe is None else built.told_at + _span("dedupe", dedupe)
+        return target.with_room([Tell(built, if_exists, until)])
 
     def cancelling(self, mailbox: Any, target: str | int) -> Cancel:
         """Return what one cancel does."""
@@ -119,7 +153,7 @@ class Sender:
             raise MessageError(msg)
         return Cancel(self._registry.row(self._registry.name_of(mailbox)).id, target)
 
-    def due(self, after: float | str | timedelta | None, at: datetime | None) -> int | None:
+    def due(self, after: Delay, at: datetime | None) -> int | None:
         """Return the instant that ``after`` or ``at`` mean; None: at once."""
         if after is not None and at is not None:
             msg = "give after= or at=, not both"
@@ -135,55 +169,123 @@ class Sender:
             which = "after" if after is not None else "at"
             msg = f"{which}= is not understood: {error}"
             raise MessageError(msg) from error
-        if not -LATEST <= due <= LATEST:
-            msg = f"after={after!r} lies beyond the year 9999"
-            raise MessageError(msg)
-        return due
+        return _in_time(due, f"after={after!r}")
 
-    def _builder(
-        self, mailbox: Any, key: str | int | None, due: int | None
-    ) -> Callable[[Any], Message]:
-        """Return what turns a value into a message for that mailbox."""
+    def _target(
+        self, mailbox: Any, key: str | int | None, due: int | None, priority: int, expires: Delay
+    ) -> _Target:
+        """Return what turns values into messages for that mailbox."""
         registry = self._registry
         name = registry.name_of(mailbox)
         if key is None:
             key = getattr(mailbox, "key", None) if not isinstance(mailbox, (str, type)) else None
-        spec = registry.specs.get(name)
-        row = registry.row(name)
+        if type(priority) is not int or not -_MOST <= priority <= _MOST:
+            msg = f"priority is a whole number between -{_MOST} and {_MOST}, got {priority!r}"
+            raise MessageError(msg)
         now = self._clock.now()
-
-        def build(value: Any) -> Message:
-            if spec is not None:
-                kind, version, body, decoded = spec.behaviour.accepts.encode(value)
-            else:
-                kind, version, body, decoded = *_encode_for(row, value), None
-            return Message(
-                row.id, kind, body, _key(name, spec, row, value, key), due, None, version, now,
-                value=decoded,
-            )  # fmt: skip
-
-        return build
+        expires_at = None
+        if expires is not None:
+            begins = now if due is None else due
+            expires_at = _in_time(begins + _span("expires", expires), f"expires={expires!r}")
+        return _Target(
+            registry.row(name), registry.specs.get(name), key, due, now, priority, expires_at
+        )
 
     # --- running -----------------------------------------------------------------------------
 
-    def run(self, ops: list[Op], connection: Any) -> list[Any]:
+    def run(self, ops: list[Op], connection: Any, timeout: float | None = None) -> list[Any]:
         """Join the turn, or write through the connection, or commit now; returns the results.
 
         Empty when they have joined a turn: nothing is known before its commit.
+
+        Args:
+            ops: all or none of them.
+            connection: the caller's own, or None.
+            timeout: seconds to wait for room, where a full mailbox says so; None: for ever.
+
         """
-        unit = unit_of(ops)
         if connection is not None:
+            unit = unit_of(ops)
             self._store.tell_on(connection, unit)
             return unit.results
         turn = current(self._home)
         if turn is not None and turn.join(ops):
             return []
-        self._committer().commit(unit)
+        unit = unit_of(ops)
+        try:
+            self._committer().commit(unit)
+        except MailboxFull:
+            rooms = [op for op in ops if isinstance(op, Room) and op.waits]
+            if not rooms:
+                raise
+            return self._when_there_is_room(ops, rooms, timeout)
         return unit.results
+
+    def _when_there_is_room(
+        self, ops: list[Op], rooms: list[Room], timeout: float | None
+    ) -> list[Any]:
+        """Look for room now and then, and try again."""
+        until = None if timeout is None else monotonic() + timeout
+        nap = _FIRST_NAP
+        while True:
+            if until is not None and monotonic() >= until:
+                msg = f"there was no room in the mailbox for {timeout:g} s: nothing was sent"
+                raise MailboxFull(msg)
+            sleep(nap)
+            nap = min(_LONGEST_NAP, nap * 2)
+            now = self._clock.now()
+            for room in rooms:
+                if room.count > room.capacity:
+                    msg = f"{room.count} messages at once never fit a capacity of {room.capacity}"
+                    raise MailboxFull(msg)
+                room.now = now
+            if all(self._store.room(r.mailbox, r.capacity, now) >= r.count for r in rooms):
+                unit = unit_of(ops)
+                with contextlib.suppress(MailboxFull):  # another sender was quicker
+                    self._committer().commit(unit)
+                    return unit.results
 
     def check(self, sql: str, params: Params) -> None:
         """Refuse a statement that may not run in a transaction of ours."""
         self._store.check(sql, params)
+
+
+class _Target:
+    """Turns values into messages for one mailbox, with what all of them share."""
+
+    __slots__ = ("_due", "_expires_at", "_key", "_now", "_priority", "_row", "_spec")
+
+    def __init__(  # noqa: PLR0917  (built by one caller)
+        self, row: MailboxRow, spec: MailboxSpec | None, key: str | int | None, due: int | None,
+        now: int, priority: int, expires_at: int | None,
+    ) -> None:  # fmt: skip
+        self._row, self._spec, self._key, self._due = row, spec, key, due
+        self._now, self._priority, self._expires_at = now, priority, expires_at
+
+    def build(self, value: Any) -> Message:
+        """Check a value, and make the message of it."""
+        row, spec = self._row, self._spec
+        if spec is not None:
+            kind, version, body, decoded = spec.behaviour.accepts.encode(value)
+        else:
+            kind, version, body, decoded = *_encode_for(row, value), None
+        return Message(
+            row.id, kind, body, _key(row.name, spec, row, value, self._key), self._due, None,
+            version, self._now, priority=self._priority, expires_at=self._expires_at,
+            value=decoded,
+        )  # fmt: skip
+
+    def with_room(self, ops: list[Op]) -> list[Op]:
+        """Return the operations with one that makes sure of room, where there is a capacity."""
+        declared = self._row.declaration
+        if declared.capacity is None or (self._due is not None and self._due > self._now):
+            return ops
+        return [
+            Room(self._row.id, len(ops), declared.capacity, self._now,
+                 drop_oldest=declared.overflow == "drop_oldest",
+                 waits=declared.overflow == "wait"),
+            *ops,
+        ]  # fmt: skip
 
 
 class Transaction:
@@ -210,23 +312,13 @@ class Transaction:
         if error is None and self._ops:
             self._sender.run(self._ops, None)
 
-    def tell(
-        self,
-        mailbox: Any,
-        message: Any,
-        *,
-        key: str | int | None = None,
-        after: float | str | timedelta | None = None,
-        at: datetime | None = None,
-        id: str | None = None,
-        if_exists: IfExists = "replace",
-    ) -> int:
+    def tell(self, mailbox: Any, message: Any = None, **options: Any) -> int:
         """Send a message at the commit; returns 0, as numbers are given then.
 
-        It takes what :meth:`Runtime.tell` takes.
+        It takes what :meth:`Runtime.tell` takes, but for ``connection`` and ``timeout``.
         """
-        due = self._sender.due(after, at)
-        self._add(self._sender.operation(mailbox, message, key, due, id, if_exists))
+        for each in self._sender.operations(mailbox, message, **options):
+            self._add(each)
         return 0
 
     def cancel(self, mailbox: Any, id: str | int) -> None:
@@ -298,6 +390,21 @@ def _key(
     text = str(key)
     _check_text("key", text)
     return text
+
+
+def _span(what: str, value: Delay) -> int:
+    try:
+        return duration(value)
+    except ValueError as error:
+        msg = f"{what}= is not understood: {error}"
+        raise MessageError(msg) from error
+
+
+def _in_time(at: int, what: str) -> int:
+    if not -LATEST <= at <= LATEST:
+        msg = f"{what} lies beyond the year 9999"
+        raise MessageError(msg)
+    return at
 
 
 def _check_text(what: str, text: Any) -> None:
