@@ -17,14 +17,19 @@ from .actors.retry import RetryPolicy as RetryPolicy
 from .actors.turn import Context as Context
 from .actors.worker import WorkerActor as WorkerActor
 from .clock import ManualClock as ManualClock
+from .errors import ActorStopped as ActorStopped
 from .errors import AlreadyTold as AlreadyTold
+from .errors import AskDeadlock as AskDeadlock
+from .errors import AskTimeout as AskTimeout
 from .errors import CallboardError as CallboardError
 from .errors import ConfigError as ConfigError
 from .errors import HandlerTimeout as HandlerTimeout
 from .errors import MailboxFull as MailboxFull
 from .errors import MailboxNotFound as MailboxNotFound
 from .errors import MessageError as MessageError
+from .errors import NotStarted as NotStarted
 from .errors import Reject as Reject
+from .errors import RemoteError as RemoteError
 from .errors import RetryLater as RetryLater
 from .errors import SchemaTooNew as SchemaTooNew
 from .errors import StoreBusy as StoreBusy
@@ -44,9 +49,10 @@ from .runtime.sender import Transaction as Transaction
 __version__ = "0.1.0"
 
 __all__ = [
-    "AlreadyTold", "CallboardError", "ConfigError", "Context", "DeadLetter",
-    "Event", "HandlerTimeout", "MailboxFull", "MailboxInfo", "MailboxNotFound", "MailboxRef",
-    "ManualClock", "MessageError", "MessageInfo", "Reject", "RetryLater", "RetryPolicy", "Runtime",
+    "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "CallboardError", "ConfigError",
+    "Context", "DeadLetter", "Event", "HandlerTimeout", "MailboxFull", "MailboxInfo",
+    "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError", "MessageInfo", "NotStarted",
+    "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime",
     "SchemaTooNew", "StoreBusy", "StoreError", "StoreFull", "StoreOwned", "TimerInfo",
     "Transaction", "TurnEnded", "WorkerActor", "__version__", "message", "upcast",
 ]  # fmt: skip

@@ -94,6 +94,43 @@ class HandlerTimeout(CallboardError, TimeoutError):
     """A handler ran past its mailbox's ``timeout``; its turn is void and counts as failed."""
 
 
+class NotStarted(CallboardError, RuntimeError):
+    """Nobody owns the store, so nobody can answer; what is told waits, an ask does not."""
+
+
+class ActorStopped(CallboardError):
+    """The actor that was asked will not answer: its runtime stops or has ended, or it is faulted.
+
+    The handler may have run all the same, if the owner ended while the answer was on its way.
+    """
+
+
+class AskTimeout(CallboardError, TimeoutError):
+    """No answer came within the ask's ``timeout``; the handler may still run, and commit."""
+
+
+class AskDeadlock(CallboardError, RuntimeError):
+    """The ask could never be answered: its actor waits for the one that asks."""
+
+
+class RemoteError(CallboardError):
+    """A handler raised what cannot be raised again as it was: its class is not loaded here.
+
+    Also for what is no ``Exception`` (SystemExit, a cancelled task): it must not end the asker.
+
+    Attributes:
+        kind: full name of the exception's class.
+        trace: its traceback in the owner, as text.
+
+    """
+
+    def __init__(self, kind: str, text: str, trace: str = "") -> None:
+        """Say what was raised."""
+        self.kind = kind
+        self.trace = trace
+        super().__init__(f"{kind}: {text}")
+
+
 class RetryLater(Exception):
     """Raise in a handler to have the message tried again later; it is not a failure.
 

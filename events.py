@@ -41,6 +41,8 @@ EVENTS = {
     "message.unknown": "kind or version that no code knows; it waits: mailbox id kind version",
     "message.requeued": "a dead letter waits again under a new number: mailbox id was",
     "message.discarded": "a dead letter was deleted: mailbox id",
+    "ask.answered": "the answer of an ask's turn is on its way: mailbox key took (seconds)",
+    "ask.failed": "the error of an ask's turn is on its way to the asker: mailbox key error",
     "timer.fired": "a future call is due and has gone to its mailbox: mailbox id due late (s)",
     "mailbox.declared": "a mailbox is live: mailbox workers keyed",
     "mailbox.paused": "a mailbox takes no new turn: mailbox",
@@ -57,7 +59,8 @@ EVENTS = {
 }  # fmt: skip
 
 #: Those that every message causes: emitted only while somebody wants them (``events.flow``).
-_FREQUENT = ("message.told", "message.handled", "timer.fired", "actor.started", "actor.stopped")
+_FREQUENT = ("message.told", "message.handled", "ask.answered", "timer.fired", "actor.started",
+             "actor.stopped")  # fmt: skip
 _BOUND = 100_000
 
 

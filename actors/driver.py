@@ -125,6 +125,7 @@ class ThreadDriver:
         self._left: set[threading.Thread] = set()
         # Idle threads, each parked on a lock of its own: the cheapest way to wake just one.
         self._seats: list[threading.Lock] = []
+        self._away = 0  # handlers that wait for an answer do not count
         self._short = False
         self._ending = False
         self._ticking = threading.Condition()
@@ -149,7 +150,7 @@ class ThreadDriver:
             self._queue.append(cell)
             if self._seats:
                 seat = self._seats.pop()
-            elif len(self._threads) < self._most and not self._ending:
+            elif len(self._threads) < self._most + self._away and not self._ending:
                 self._spawn()
             else:
                 short, self._short = not self._short, True
@@ -188,6 +189,25 @@ class ThreadDriver:
     def waiter(self) -> Waiter:
         """See Driver."""
         return ThreadWaiter()
+
+    def drain_soon(self) -> None:
+        """Have the clock thread drain: the caller's thread must not wait for the store."""
+        if self._system:
+            with self._ticking:
+                self._changed = True
+                self._ticking.notify()
+
+    def blocked(self) -> None:
+        """Let another thread take the place of this one, which waits for a handler's answer."""
+        with self._lock:
+            self._away += 1
+            if self._queue and not self._ending:
+                self._spawn()
+
+    def unblocked(self) -> None:
+        """Take the place back; the first thread that ends a step beyond the limit leaves."""
+        with self._lock:
+            self._away -= 1
 
     def leave_behind(self, thread: threading.Thread) -> None:
         """Count a thread out whose handler ran past its timeout; another may take its place."""
@@ -262,6 +282,11 @@ class ThreadDriver:
             with self._lock:
                 if me in self._left:
                     self._left.discard(me)
+                    return
+                if len(self._threads) > self._most + self._away:
+                    self._threads.discard(me)
+                    if self._queue and self._seats:
+                        self._seats.pop().release()
                     return
                 cell = self._queue.popleft() if self._queue else None
                 if cell is None:
@@ -366,6 +391,15 @@ class SeededDriver:
     def waiter(self) -> Waiter:
         """See Driver."""
         return _PumpWaiter(self)
+
+    def drain_soon(self) -> None:
+        """Leave it to :meth:`run`."""
+
+    def blocked(self) -> None:
+        """Do nothing: who waits steps the others."""
+
+    def unblocked(self) -> None:
+        """Do nothing."""
 
     def leave_behind(self, thread: threading.Thread) -> None:
         """Do nothing: no handler runs past its time here."""

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from .asks import Asks
+
 if TYPE_CHECKING:
     from ..clock import Clock
     from ..events import Events
@@ -33,6 +35,7 @@ class Environment:
         home: the runtime itself, by which turns know whose they are.
         random: for jitter; seeded in simulations.
         starved: workers that wait until the committer has room, or is healthy again.
+        asks: those that are not answered yet.
 
     """
 
@@ -47,6 +50,7 @@ class Environment:
     random: random.Random = field(default_factory=random.Random)
     starved: list[WorkerCell] = field(default_factory=list)
     timers: Timers | None = None
+    asks: Asks = field(default_factory=Asks)
 
     @property
     def may_run(self) -> bool:

@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ..persistence.store import LAST, Message
+from .answering import Answering
 from .cell import Cell
 from .mail import Blocked, DueNow, Flood, MailboxSpec, Refill, SetPaused
 from .messages import PLAIN
@@ -62,6 +63,7 @@ class MailboxActor(Cell):
         self.due_upto = due_upto
         self.stopping = False
         self.lock = threading.Lock()
+        self.asks = Answering(self)
         stateful = spec.behaviour.state is not None
         self.window = Window(
             keyed=spec.keyed, exclusive=stateful or (spec.workers == 1 and spec.order == "block")
@@ -115,7 +117,7 @@ class MailboxActor(Cell):
         with self.lock:
             self.window.settled(message)
             self.window.finished(message)
-        if self.environment.events.on:
+        if self.environment.events.on and message.number > 0:
             self.environment.events.emit(
                 "message.void", mailbox=self.spec.name, id=message.number, key=message.key
             )
@@ -139,14 +141,14 @@ class MailboxActor(Cell):
         """Take what was just committed, in commit order. Runs: on the committing thread."""
         with self.lock:
             for each in messages:
-                if self._knows(each):
+                if self.knows(each):
                     self._offer(each, due=False)
             hungry = self.window.hungry and not self._refilling
             if hungry:
                 self._refilling = True
         if hungry:
             self.post(Refill())
-        self._dispatch()
+        self.dispatch()
 
     def later(self, messages: list[Message]) -> list[Message]:
         """Take those future calls that are due already, in commit order; returns the others.
@@ -160,7 +162,7 @@ class MailboxActor(Cell):
             return messages
         with self.lock:
             for each in ours:
-                if self._knows(each):
+                if self.knows(each):
                     self._offer(each, due=True)
         self.post(Refill())
         return [m for m in messages if m.due is None or m.due > upto]
@@ -192,7 +194,7 @@ class MailboxActor(Cell):
                 self.window.due_in_store()
         self.recovery.unblock_due()
         self._fill()
-        self._dispatch()
+        self.dispatch()
         self._wake()
 
     def reload(self) -> None:
@@ -200,7 +202,7 @@ class MailboxActor(Cell):
         with self.lock:
             self.window.reset()
         self._fill()
-        self._dispatch()
+        self.dispatch()
         self._wake()
 
     def sweep(self) -> None:
@@ -226,7 +228,7 @@ class MailboxActor(Cell):
             if message.behind:
                 self.window.due_in_store()
             for each in message.messages:
-                if self._knows(each):
+                if self.knows(each):
                     self._offer(each, due=True)
 
     def _offer(self, message: Message, *, due: bool) -> None:
@@ -236,7 +238,7 @@ class MailboxActor(Cell):
         if not self.window.offer(message, due=due) and complete != lane.complete and events.on:
             events.emit("mailbox.spilled", mailbox=self.spec.name, window=self.window.loaded)
 
-    def _knows(self, message: Message) -> bool:
+    def knows(self, message: Message) -> bool:
         """Say whether the running code can decode it; else it waits in the store."""
         kind = (message.kind, message.version)
         known = self._known.get(kind)
@@ -282,7 +284,7 @@ class MailboxActor(Cell):
                 rows = store.waiting(self.id, after=page.after, limit=page.limit, skip=page.skip,
                                      key=page.key)  # fmt: skip
             with self.lock:
-                blocked = self.window.paged(page, rows, self._knows, self._must_wait)
+                blocked = self.window.paged(page, rows, self.knows, self._must_wait)
             for key, until in blocked:
                 self.post(Blocked(key, until))
 
@@ -291,7 +293,7 @@ class MailboxActor(Cell):
         until = message.retry_at
         return until if until is not None and until > self.environment.clock.now() else None
 
-    def _dispatch(self) -> None:
+    def dispatch(self) -> None:
         """Wake as many idle workers as there is work for; start them as they are needed."""
         with self.lock:
             if not self._idle and len(self.cells) >= self.spec.workers:

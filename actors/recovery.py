@@ -62,11 +62,14 @@ class Recovery:
             delay = None if broken else self.restarts.crashed(key, now)
             if delay is None:
                 self.faulted[key] = repr(error)
+            if message.number < 0:
+                mailbox.window.park(message)
         name = mailbox.name if key is None else f"{mailbox.name} key {key!r}"
         events = mailbox.environment.events
         if delay is None:
             if events.on:
                 events.emit("actor.faulted", actor=name, error=str(error))
+            mailbox.asks.faulted(key, repr(error))
             return
         if events.on:
             events.emit("actor.restarted", actor=name, error=repr(error), delay=delay / SECOND,
@@ -92,6 +95,8 @@ class Recovery:
                         thread=thread.name if thread is not None else "")  # fmt: skip
             if full:
                 events.emit("mailbox.faulted", mailbox=mailbox.spec.name, error=self.faulted[None])
+        if full:
+            mailbox.asks.faulted(None, self.faulted[None])
         mailbox.post(Refill())
 
     def came_back(self, thread: threading.Thread) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..clock import SECOND
-from ..errors import MessageError
+from ..errors import ActorStopped, MessageError
 from ..persistence.store import Dead, Done, Execute, Outcome, Retry, Unit
 from .fate import decide
 from .mail import Blocked, Refill
@@ -39,6 +39,11 @@ class Settling:
         Runs: on the handler's thread, or on the clock thread after a timeout.
         """
         mailbox, message = self._mailbox, turn.message
+        if message.number < 0:
+            mailbox.asks.failed(turn, activation, error)
+            return
+        if mailbox.stopping and isinstance(error, ActorStopped):
+            return  # its ask was refused by the stop: it was interrupted, which does not count
         shared = mailbox.environment
         fate = decide(message, error, mailbox.spec, shared.clock.now(), shared.random)
         unit = Unit(

@@ -78,7 +78,7 @@ class Turn:
                 return False
             if self.phase is Phase.ABANDONED:
                 raise TurnEnded(self.ended())
-            cause = self.message.number
+            cause = self.message.number if self.message.number > 0 else None  # else it is an ask
             for op in ops:
                 if isinstance(op, Message):
                     op.cause, op.sender = cause, self.mailbox
@@ -149,7 +149,10 @@ class Context:
 
     @property
     def message_id(self) -> int:
-        """The message's number: the idempotency key for effects outside the store."""
+        """The message's number: the idempotency key for effects outside the store.
+
+        An ask is not stored: its number is negative, and names it in this process only.
+        """
         return self._turn.message.number
 
     @property

@@ -10,6 +10,9 @@ Of one key at most 32 are loaded, so that a hundred thousand messages of one key
 waiting: a key with more in the store is *behind*, is skipped when pages are read, and gets pages of
 its own. A key that is blocked (it waits for a retry, or is faulted) has nothing loaded at all.
 
+What is not in the store (an ask; its number is negative) cannot be read again: it is *parked* until
+all that sorts before it of its key has been seen, and again whenever its key goes out of memory.
+
 What is *held* is loaded or in hand until its turn is settled; what is held is never loaded twice.
 A page is read outside the lock: what was settled or cancelled meanwhile is not taken from it.
 """
@@ -31,6 +34,8 @@ WINDOW = 1000
 PER_KEY = 32
 #: A key that is behind gets its next page when so few of it are left.
 _LOW_KEY = 8
+#: Of so many keys pages of their own are read because something parked waits for them.
+_MOST_PARKED = 1000
 #: With so many keys blocked at once no more pages are read: memory stays bounded.
 MOST_BLOCKED = 10_000
 
@@ -136,6 +141,7 @@ class Window:
         self.blocked: set[str | None] = set()
         self.hungry = True
         self._exclusive = keyed or exclusive
+        self._parked: dict[str | None, list[Message]] = {}
         self._keys: dict[str | None, Key] = {}
         self._ready: deque[Key] = deque()
         # What was settled or cancelled while a page is read: the page may still hold its row.
@@ -172,6 +178,30 @@ class Window:
             return False
         self._load(lane, message)
         return True
+
+    def park(self, message: Message) -> None:
+        """Take what is not in the store; it runs after all of its key that sorts before it."""
+        name = message.key if self.keyed else None
+        insort(self._parked.setdefault(name, []), message, key=self.waiting.place)
+        self._let_in(name)
+        if name in self._parked:
+            self._hurry(name)
+
+    def withdraw(self, message: Message) -> None:
+        """Forget what was parked, loaded or not: its asker waits no more."""
+        message.gone = True
+        name = message.key if self.keyed else None
+        parked = [each for each in self._parked.pop(name, ()) if each is not message]
+        if parked:
+            self._parked[name] = parked
+        key = self._keys.get(name)
+        if key is None or not any(each is message for each in key.waiting):
+            return
+        key.waiting = deque(each for each in key.waiting if each is not message)
+        self.held.pop(message.number, None)
+        self.loaded -= 1
+        self._notice(key)
+        self._forget(key)
 
     def flood(self, last: Place) -> None:
         """Note that the store holds waiting messages beyond ``last`` that were not offered."""
@@ -233,6 +263,10 @@ class Window:
 
     def again(self, message: Message) -> None:
         """Put a message back in its place: its turn did not happen."""
+        if message.number < 0:
+            self.held.pop(message.number, None)
+            self.park(message)
+            return
         key = self._key(message)
         if key.blocked:
             self.held.pop(message.number, None)
@@ -274,6 +308,7 @@ class Window:
             for message in queue:
                 self.held.pop(message.number, None)
             self.loaded -= len(queue)
+            self._keep_parked(name, queue)
             queue.clear()
             if name is not None:
                 lane.behind.pop(name, None)
@@ -379,6 +414,10 @@ class Window:
                 continue
             self._load(lane, message)
         lane.paged(page.key, ended=count < page.limit)
+        if self._parked and not page.due:
+            read = page.key is not None and page.key not in lane.behind
+            for name in [page.key] if page.key is not None else list(self._parked):
+                self._let_in(name, all_read=read)
         return blocked
 
     def reset(self) -> None:
@@ -387,6 +426,8 @@ class Window:
         for number in loaded:
             self.held.pop(number, None)
         busy = {name: key for name, key in self._keys.items() if key.busy or key.blocked}
+        for key in self._keys.values():
+            self._keep_parked(key.name, key.waiting)
         for key in busy.values():
             key.due.clear()
             key.waiting.clear()
@@ -398,6 +439,31 @@ class Window:
         self.due, self.waiting = Lane(due=True), Lane(due=False)
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _let_in(self, name: str | None, *, all_read: bool = False) -> None:
+        """Load what is parked of a key, as far as all that sorts before it has been seen."""
+        key = self._keys.get(name)
+        parked = self._parked.get(name)
+        if parked is None or (key is not None and key.blocked):
+            return
+        while parked and (all_read or self.waiting.has_seen(parked[0], name)):
+            self._load(self.waiting, parked.pop(0))
+        if not parked:
+            del self._parked[name]
+
+    def _keep_parked(self, name: str | None, queue: Iterable[Message]) -> None:
+        """Keep what is not in the store of a queue that goes out of memory."""
+        kept = [message for message in queue if message.number < 0]
+        if kept:
+            self._parked[name] = kept + self._parked.get(name, [])
+
+    def _hurry(self, name: str | None) -> None:
+        """Have pages of one key read: something parked waits for it, behind everybody's backlog."""
+        behind = self.waiting.behind
+        if name is None or name in self.blocked or len(behind) >= _MOST_PARKED:
+            return
+        behind.setdefault(name, self.waiting.tail)
+        self.hungry = True
 
     def _key(self, message: Message) -> Key:
         name = message.key if self.keyed else None

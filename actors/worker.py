@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import typing
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Behaviour:
         accepts: what it takes.
         is_async: the handler is a coroutine function.
         state: how its state is stored; None when it has none.
+        returns: annotation of what the handler returns, by which an asker decodes it.
 
     """
 
@@ -83,6 +85,7 @@ class Behaviour:
     accepts: Accepts
     is_async: bool
     state: StateCodec | None
+    returns: Any = Any
 
 
 class StateCodec:
@@ -156,7 +159,8 @@ def behaviour(worker: Any, mailbox: str, scope: Mapping[str, Any]) -> Behaviour:
         if len(takes) != 1:
             msg = f"{what}: {worker.__name__}.on_receive takes one message, got {len(takes)} names"
             raise ConfigError(msg)
-        annotation = _hints(method, what, scope).get(takes[0], Any)
+        hints = _hints(method, what, scope)
+        annotation = hints.get(takes[0], Any)
         state = _hints(worker, what, scope).get("state", Any)
         declared = any(
             "state" in inspect.get_annotations(cls)
@@ -166,6 +170,7 @@ def behaviour(worker: Any, mailbox: str, scope: Mapping[str, Any]) -> Behaviour:
         return Behaviour(
             worker.__name__, None, worker, Accepts(annotation, what),
             inspect.iscoroutinefunction(method), StateCodec(state, what) if declared else None,
+            hints.get("return", Any),
         )  # fmt: skip
     if not callable(worker) or isinstance(worker, type):
         msg = f"{what}: a worker is a function or a WorkerActor subclass, got {worker!r}"
@@ -174,13 +179,16 @@ def behaviour(worker: Any, mailbox: str, scope: Mapping[str, Any]) -> Behaviour:
     if len(takes) > len(("message", "context")):
         msg = f"{what}: a worker takes (message), (message, context) or (), got {tuple(takes)}"
         raise ConfigError(msg)
-    annotation = _hints(worker, what, scope).get(takes[0], Any) if takes else Any
+    hints = {}
+    with contextlib.nullcontext() if takes else contextlib.suppress(ConfigError):
+        hints = _hints(worker, what, scope)
+    annotation = hints.get(takes[0], Any) if takes else Any
     name = getattr(worker, "__name__", type(worker).__name__)
     return Behaviour(
         name, _caller(worker, len(takes)), None, Accepts(annotation, what),
         inspect.iscoroutinefunction(worker)
         or inspect.iscoroutinefunction(type(worker).__call__),
-        None,
+        None, hints.get("return", Any),
     )  # fmt: skip
 
 

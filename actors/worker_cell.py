@@ -201,8 +201,11 @@ class WorkerCell(Cell):
             self.left = True
             mailbox.recovery.came_back(threading.current_thread())
             return
-        unit = Unit(ack=turn.message, size=turn.size + 64)
-        if mailbox.spec.limits.retain is not None and error is None:
+        asked = turn.message.number < 0
+        unit = Unit(ack=None if asked else turn.message, size=turn.size + 64)
+        if asked:
+            error = error or mailbox.asks.returned(turn)
+        elif mailbox.spec.limits.retain is not None and error is None:
             unit.fate = kept(turn, environment.clock.now(), mailbox.spec.limits.retain)
         if activation is not None:
             unit.lineage, unit.generation = activation, turn.generation
@@ -235,13 +238,20 @@ class WorkerCell(Cell):
             unit.tells = turn.messages
         else:
             unit.ops = turn.ops
+        if turn.message.number < 0:
+            mailbox.asks.stage(unit, turn, activation)
+        else:
+            self._stage_told(unit, turn, activation)
+        if activation is None or not turn.has_execute:
+            mailbox.finished(turn.message)
+
+    def _stage_told(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+        mailbox = self.mailbox
         unit.settle = lambda done: mailbox.settling.settled(done, turn, activation)
         if activation is not None:
             with mailbox.lock:
                 activation.pending += 1
         self.environment.committer.stage(unit)
-        if activation is None or not turn.has_execute:
-            mailbox.finished(turn.message)
 
     # --- the actor's object ------------------------------------------------------------------
 

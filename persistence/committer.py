@@ -94,6 +94,7 @@ class Committer:
         self._retry_in = _RETRY_FIRST
         self._last_end = 0.0
         self._sent_at = 0.0
+        self._eager = False
         # The role in which the leader writes; it may change before the group is settled.
         self._role: tuple[Hooks, bool] = (hooks, False)
 
@@ -126,6 +127,25 @@ class Committer:
                 self._lead(unit)
         if unit.error is not None:
             raise unit.error
+
+    def submit(self, unit: Unit, waiter: Waiter) -> None:
+        """Queue one unit for the commit thread; ``waiter`` is woken when its outcome is known.
+
+        For who must not block: it never leads, and many share a commit.
+        """
+        unit.waiter, unit.follows = waiter, True
+        with self._lock:
+            if self._ending:
+                unit.error = StoreError("the runtime stopped before this was written")
+            else:
+                self._queue.append(unit)
+                self._eager = True
+                if self._background and not self._leading:
+                    self._awake = True
+                    self._start_thread()
+                    self._work.notify()
+        if unit.error is not None:
+            wake(unit)
 
     def _desert(self, unit: Unit) -> None:
         """Do without a sender that was interrupted (Ctrl-C): it may have been made the leader."""
@@ -233,6 +253,7 @@ class Committer:
     def _take(self) -> list[Unit]:
         with self._lock:
             queue = self._queue
+            self._eager = False
             if len(queue) == 1:
                 return [queue.popleft()]
             group: list[Unit] = []
@@ -245,7 +266,7 @@ class Committer:
 
     def _hand_on(self) -> None:
         with self._lock:
-            heir = next((u for u in self._queue if u.waiter is not None), None)
+            heir = next((u for u in self._queue if u.waiter is not None and not u.follows), None)
             if heir is None:
                 self._leading = False
                 if self._queue and self._background:
@@ -396,5 +417,10 @@ class Committer:
         return self._leading or self._ending or not self._queue
 
     def _senders_come(self) -> bool:
-        """Say whether a sender has just led: the next one takes the few staged turns along."""
-        return len(self._queue) <= _FEW and monotonic() - self._sent_at < _LATELY
+        """Say whether a sender has just led: the next one takes the few staged turns along.
+
+        Tasks wait for their own commit, not for a sender's.
+        """
+        return (
+            not self._eager and len(self._queue) <= _FEW and monotonic() - self._sent_at < _LATELY
+        )

@@ -243,7 +243,8 @@ class Unit:
 
     """
 
-    __slots__ = ("ack", "dropped", "error", "fate", "generation", "kept", "lead", "lineage", "ops",
+    __slots__ = ("ack", "dropped", "error", "fate", "follows", "generation", "kept", "lead",
+                 "lineage", "ops",
                  "outcome", "removed", "results", "settle", "size", "staged", "state", "tells",
                  "waiter")  # fmt: skip
 
@@ -278,6 +279,7 @@ class Unit:
         self.kept: list[Message] = []
         self.waiter: Any = None
         self.lead = False
+        self.follows = False
         self.staged = False
 
     @property

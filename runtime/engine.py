@@ -15,13 +15,14 @@ from ..actors.mailbox import MailboxActor
 from ..actors.supervisor import Supervisor
 from ..actors.timer import TimerActor
 from ..clock import monotonic
-from ..errors import StoreError
+from ..errors import MailboxNotFound, MessageError, StoreError
 from ..persistence.store import Cancel, Declaration, Outcome, Room, Tell, Unit
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from ..actors.asks import Asked
     from ..actors.driver import ThreadDriver
     from ..clock import Clock
     from ..errors import StoreOwned
@@ -84,6 +85,7 @@ class Engine:
         self._changes = -1
         self._rings = 0
         self._looking = False
+        self._asked: list[tuple[MailboxActor, Asked]] = []
 
     # --- life --------------------------------------------------------------------------------
 
@@ -111,6 +113,14 @@ class Engine:
         """Return a live mailbox."""
         return self._names.get(name)
 
+    def shut(self) -> None:
+        """Start no handler any more, and take no ask; those that are not running are answered."""
+        for mailbox in list(self.mailboxes.values()):
+            with mailbox.lock:
+                mailbox.stopping = True
+        running = [number for _, number in self._running()]
+        self.environment.asks.end("the runtime stops: it takes no more asks", running)
+
     def stop(self, timeout: float) -> list[str]:
         """Finish running handlers up to ``timeout`` seconds, give the rest back uncounted.
 
@@ -119,16 +129,15 @@ class Engine:
 
         """
         until = monotonic() + timeout
-        for mailbox in self.mailboxes.values():
-            with mailbox.lock:
-                mailbox.stopping = True
+        self.shut()
         environment = self.environment
         while monotonic() < until and any(self._running()):
             environment.driver.rest(0.01)
-        unfinished = [f"{name} (message {number})" for name, number in self._running(seal=True)]
+        unfinished = [_running(name, number) for name, number in self._running(seal=True)]
         environment.loop.cancel_all()
         self._stop_objects()
         environment.committer.flush(max(0.5, until - monotonic()))
+        environment.asks.end("the runtime has stopped")
         environment.driver.stop(max(0.2, until - monotonic()) if not unfinished else 0.2)
         environment.loop.stop()
         return unfinished
@@ -139,6 +148,7 @@ class Engine:
             with mailbox.lock:
                 mailbox.stopping = True
         list(self._running(seal=True))
+        self.environment.asks.end("the runtime has crashed")
         self.environment.loop.cancel_all()
         self.environment.driver.stop(1.0)
         self.environment.loop.stop()
@@ -165,6 +175,7 @@ class Engine:
         for number, messages in later.items():
             if left := self.mailboxes[number].later(messages):
                 self.timers.later(left)
+        self._hand_over_asks()
 
     def after(self) -> None:
         """Step what the hand-over has made ready."""
@@ -189,6 +200,58 @@ class Engine:
         if self.environment.events.on:
             self.environment.events.emit("owner.lost", error=str(error))
         self._give_up(error)
+
+    # --- asks --------------------------------------------------------------------------------
+
+    def ask(self, ask: Asked, *, look: bool = False) -> None:
+        """Put an ask behind what has been told before it; it is answered through its ``deliver``.
+
+        Runs: on any thread; it does not wait and reads nothing from the store.
+
+        Args:
+            ask: as the asker made it.
+            look: first look for what other processes have told.
+
+        Raises:
+            MailboxNotFound: the running code does not declare it: nobody would answer.
+            MessageError: the running code does not know this kind of message.
+            AskDeadlock: see :meth:`Asks.open`.
+            ActorStopped: the runtime is stopping.
+
+        """
+        mailbox = self._names.get(ask.target)
+        if mailbox is None:
+            raise MailboxNotFound(ask.target, self._names)
+        if not mailbox.knows(ask):
+            msg = f"mailbox {ask.target!r}: the owner's code knows no {ask.kind!r} {ask.version}"
+            raise MessageError(msg)
+        self.environment.asks.open(ask, self._workers)
+        if not (look or self._looking):
+            mailbox.asks.take(ask)
+            return
+
+        def looked(_: Unit) -> None:
+            self._asked.append((mailbox, ask))
+
+        self.environment.committer.stage(Unit(settle=looked))
+
+    def withdraw(self, ask: Asked) -> None:
+        """Forget an ask whose asker waits no more."""
+        mailbox = self._names.get(ask.target)
+        if mailbox is not None:
+            mailbox.asks.withdraw(ask)
+
+    def _hand_over_asks(self) -> None:
+        """After the hand-over of messages: what was told before an ask goes before it."""
+        if self._asked:
+            asked, self._asked = self._asked, []
+            for mailbox, ask in asked:
+                mailbox.asks.take(ask)
+        self.environment.asks.flush()
+
+    def _workers(self, name: str) -> int:
+        mailbox = self._names.get(name)
+        return 1 if mailbox is None else mailbox.spec.workers
 
     # --- what others have written ------------------------------------------------------------
 
@@ -255,7 +318,7 @@ class Engine:
 
     def unsettled(self) -> list[str]:
         """Name what keeps the engine from being quiet."""
-        reasons = [f"{name} runs message {number}" for name, number in self._running()]
+        reasons = [f"runs: {_running(name, number)}" for name, number in self._running()]
         reasons += [m.name for m in self.mailboxes.values() if not self._settled(m)]
         if self.environment.committer.pending:
             reasons.append(f"{self.environment.committer.pending} units to commit")
@@ -331,6 +394,10 @@ class Engine:
             mailbox = self.mailboxes.get(row.id)
             if mailbox is not None and mailbox.paused != row.paused:
                 mailbox.post(SetPaused(paused=row.paused))
+
+
+def _running(mailbox: str, number: int) -> str:
+    return f"{mailbox} (message {number})" if number > 0 else f"{mailbox} (an ask)"
 
 
 def declaration(spec: MailboxSpec) -> Declaration:

@@ -200,8 +200,10 @@ class Host:
     # --- inside ------------------------------------------------------------------------------
 
     def _stop(self, timeout: float) -> None:
-        self.role = "client"
         unfinished: list[str] = []
+        if self.engine is not None:
+            self.engine.shut()
+        self.role = "client"
         engine, self.engine = self.engine, None
         if self._bell is not None:
             self._bell.close()

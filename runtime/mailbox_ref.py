@@ -54,6 +54,27 @@ class MailboxRef(Generic[M_contra, R_co]):
         options.setdefault("key", self.key)
         return self._sender.tell_many(self.name, messages, **options)
 
+    async def tell_async(self, message: M_contra, **options: Unpack[TellOptions]) -> int:
+        """Send a message durably from a coroutine; see :meth:`Runtime.tell_async`."""
+        options.setdefault("key", self.key)
+        return await self._sender.tell_async(self.name, message, **options)
+
+    def ask(self, message: M_contra, *, key: str | int | None = None, timeout: float = 5.0) -> R_co:
+        """Return what the handler of this message returns; see :meth:`Runtime.ask`."""
+        found: R_co = self._sender.asking.ask(
+            self.name, message, key=self.key if key is None else key, timeout=timeout
+        )
+        return found
+
+    async def ask_async(
+        self, message: M_contra, *, key: str | int | None = None, timeout: float = 5.0
+    ) -> R_co:
+        """Ask from a coroutine; see :meth:`Runtime.ask_async`."""
+        found: R_co = await self._sender.asking.ask_async(
+            self.name, message, key=self.key if key is None else key, timeout=timeout
+        )
+        return found
+
     def cancel(self, id: str | int) -> bool:
         """Remove a waiting message; see :meth:`Runtime.cancel`."""
         return self._sender.cancel(self.name, id)

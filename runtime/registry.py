@@ -110,6 +110,10 @@ class Registry:
             raise MailboxNotFound(shown, self.specs)
         return name
 
+    def has_row(self, name: str) -> bool:
+        """Say whether :meth:`row` answers without asking the store."""
+        return name in self._rows
+
     def row(self, name: str) -> MailboxRow:
         """Return the store's row of a mailbox, making it if this process declares it.
 

@@ -9,6 +9,7 @@ from ..actors.limits import Limits
 from ..actors.retry import RetryPolicy
 from ..events import Events
 from ..persistence.sqlite import SqliteStore
+from .asking import Asking
 from .config import configure
 from .host import Host, Role
 from .logs import LogSubscriber
@@ -88,6 +89,7 @@ class Runtime:
         self._sender = Sender(
             self, self._store, lambda: self._host.committer, self._registry, clock
         )
+        self._sender.asking = Asking(self, self._host, self._sender, self._registry)
         self._looking = Looking(
             self._store, self._registry, clock, self._store.companion.slots, self._host.owned
         )
@@ -356,6 +358,44 @@ class Runtime:
             timeout=timeout,
         )  # fmt: skip
 
+    @overload
+    async def tell_async(
+        self, mailbox: str, message: Any = ..., **options: Unpack[TellOptions]
+    ) -> int: ...
+    @overload
+    async def tell_async(
+        self, mailbox: MailboxRef[M, Any] | Class[M, Any], message: M,
+        **options: Unpack[TellOptions],
+    ) -> int: ...  # fmt: skip
+    @overload
+    async def tell_async(
+        self, mailbox: Function[M, Any], message: M, **options: Unpack[TellOptions]
+    ) -> int: ...
+    @overload
+    async def tell_async(
+        self, mailbox: MailboxRef[None, Any] | Callable[[], Any], message: None = ...,
+        **options: Unpack[TellOptions],
+    ) -> int: ...  # fmt: skip
+    async def tell_async(
+        self, mailbox: Any, message: Any = None, **options: Unpack[TellOptions]
+    ) -> int:
+        """Send a message from a coroutine; return when it is on disk.
+
+        The event loop is not blocked: the commit thread writes, and tasks that wait at the same
+        time share its commits. A task that is cancelled while it waits may have sent its message
+        all the same. With ``connection=`` it is written at once, on this thread.
+
+        Args:
+            mailbox: as for :meth:`tell`.
+            message: as for :meth:`tell`.
+            options: all that :meth:`tell` takes.
+
+        Returns:
+            what :meth:`tell` returns.
+
+        """
+        return await self._sender.tell_async(mailbox, message, **options)
+
     # Of a list of two kinds mypy makes a list of objects: for a class that takes both, no check.
     @overload
     def tell_many(
@@ -425,6 +465,139 @@ class Runtime:
 
         """
         return self._sender.publish(topic, message)
+
+    @overload
+    def ask(
+        self, mailbox: str, message: Any = ..., *, key: Key = ..., timeout: float = ...
+    ) -> Any: ...
+    @overload
+    def ask(
+        self, mailbox: MailboxRef[M, R], message: M, *, key: Key = ..., timeout: float = ...
+    ) -> R: ...
+    @overload
+    def ask(
+        self, mailbox: Class[M, Awaitable[R]], message: M, *, key: Key = ..., timeout: float = ...
+    ) -> R: ...
+    @overload
+    def ask(
+        self, mailbox: Class[M, R], message: M, *, key: Key = ..., timeout: float = ...
+    ) -> R: ...
+    @overload
+    def ask(
+        self, mailbox: Function[M, Awaitable[R]], message: M, *,
+        key: Key = ..., timeout: float = ...,
+    ) -> R: ...  # fmt: skip
+    @overload
+    def ask(
+        self, mailbox: Function[M, R], message: M, *, key: Key = ..., timeout: float = ...
+    ) -> R: ...
+    @overload
+    def ask(
+        self, mailbox: Callable[[], Awaitable[R]], message: None = ..., *,
+        key: Key = ..., timeout: float = ...,
+    ) -> R: ...  # fmt: skip
+    @overload
+    def ask(
+        self, mailbox: Callable[[], R], message: None = ..., *,
+        key: Key = ..., timeout: float = ...,
+    ) -> R: ...  # fmt: skip
+    def ask(
+        self,
+        mailbox: Any,
+        message: Any = None,
+        *,
+        key: str | int | None = None,
+        timeout: float = 5.0,
+    ) -> Any:
+        """Have a message handled now, and return what its handler returns.
+
+        An ask is not stored and not tried again. It stands behind all that its actor has waiting
+        at that moment, runs as a turn of its own (state, tells, ``execute``: all in one
+        transaction), and is answered after the commit of that turn and of every earlier turn of
+        that actor. A paused mailbox answers when it goes on. Inside a handler it runs and commits
+        by itself, before what the asking turn tells. From a process that does not own the store
+        it goes to the owner.
+
+        The answer is encoded and decoded as a message is, by the annotation of what the handler
+        returns; without one a dataclass comes as a dict.
+
+        Args:
+            mailbox: as for :meth:`tell`.
+            message: as for :meth:`tell`.
+            key: as for :meth:`tell`.
+            timeout: real seconds that the answer may take; it cannot be left out.
+
+        Raises:
+            Exception: what the handler raised. Of another process the same class where it is
+                loaded here, with its arguments and the owner's traceback as a note; else
+                RemoteError.
+            AskTimeout: no answer came in time; the handler may run all the same.
+            AskDeadlock: it could never be answered, as its actor waits for the one that asks; or
+                it was called on an event loop's thread (await :meth:`ask_async` there).
+            ActorStopped: the owner stops or has ended, or the actor is faulted.
+            NotStarted: nobody owns the store.
+            MailboxNotFound: the owner's code does not declare it.
+            MessageError: the worker does not accept the message, the key is missing, or what the
+                handler returned is no JSON.
+
+        """
+        return self._sender.asking.ask(mailbox, message, key=key, timeout=timeout)
+
+    @overload
+    async def ask_async(
+        self, mailbox: str, message: Any = ..., *, key: Key = ..., timeout: float = ...
+    ) -> Any: ...
+    @overload
+    async def ask_async(
+        self, mailbox: MailboxRef[M, R], message: M, *, key: Key = ..., timeout: float = ...
+    ) -> R: ...
+    @overload
+    async def ask_async(
+        self, mailbox: Class[M, Awaitable[R]], message: M, *, key: Key = ..., timeout: float = ...
+    ) -> R: ...
+    @overload
+    async def ask_async(
+        self, mailbox: Class[M, R], message: M, *, key: Key = ..., timeout: float = ...
+    ) -> R: ...
+    @overload
+    async def ask_async(
+        self, mailbox: Function[M, Awaitable[R]], message: M, *,
+        key: Key = ..., timeout: float = ...,
+    ) -> R: ...  # fmt: skip
+    @overload
+    async def ask_async(
+        self, mailbox: Function[M, R], message: M, *, key: Key = ..., timeout: float = ...
+    ) -> R: ...
+    @overload
+    async def ask_async(
+        self, mailbox: Callable[[], Awaitable[R]], message: None = ..., *,
+        key: Key = ..., timeout: float = ...,
+    ) -> R: ...  # fmt: skip
+    @overload
+    async def ask_async(
+        self, mailbox: Callable[[], R], message: None = ..., *,
+        key: Key = ..., timeout: float = ...,
+    ) -> R: ...  # fmt: skip
+    async def ask_async(
+        self,
+        mailbox: Any,
+        message: Any = None,
+        *,
+        key: str | int | None = None,
+        timeout: float = 5.0,
+    ) -> Any:
+        """Ask from a coroutine, without blocking its event loop; see :meth:`ask`.
+
+        A task that is cancelled while it waits takes its ask back, if it is not running yet.
+
+        Args:
+            mailbox: as for :meth:`ask`.
+            message: as for :meth:`ask`.
+            key: as for :meth:`ask`.
+            timeout: as for :meth:`ask`.
+
+        """
+        return await self._sender.asking.ask_async(mailbox, message, key=key, timeout=timeout)
 
     def cancel(self, mailbox: Any, id: str | int) -> bool:
         """Remove a waiting message, or a future call, by your id or by its number.

@@ -10,10 +10,11 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..actors.messages import PLAIN, encode, is_record, kind_of
-from ..actors.turn import current
+from ..actors.turn import Phase, current
 from ..clock import LATEST, duration, micros, monotonic, sleep
 from ..errors import ConfigError, MailboxFull, MessageError, TurnEnded
 from ..persistence.store import Cancel, Execute, Message, Op, Publish, Room, Tell, Unit
+from .landing import Landings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..persistence.committer import Committer
     from ..persistence.store import IfExists, MailboxRow, Params, Store
+    from .asking import Asking
     from .registry import Registry
 
     Delay: TypeAlias = float | str | timedelta | None
@@ -46,6 +48,9 @@ class Sender:
 
     """
 
+    #: The other way to send, which references offer too.
+    asking: Asking
+
     def __init__(
         self,
         home: object,
@@ -60,6 +65,7 @@ class Sender:
         self._committer = committer
         self._registry = registry
         self._clock = clock
+        self._landings = Landings()
 
     def tell(
         self,
@@ -74,6 +80,29 @@ class Sender:
         ops = self.operations(mailbox, message, **options)
         results = self.run(ops, connection, timeout)
         return results[0] if results else 0
+
+    async def tell_async(
+        self,
+        mailbox: Any,
+        message: Any,
+        *,
+        timeout: float | None = None,
+        connection: Any = None,
+        **options: Any,
+    ) -> int:
+        """See Runtime.tell_async."""
+        await self.know(mailbox)
+        ops = self.operations(mailbox, message, **options)
+        results = await self.run_async(ops, connection, timeout)
+        return results[0] if results else 0
+
+    async def know(self, mailbox: Any) -> None:
+        """Look a mailbox up that this process has not sent to yet, without blocking the loop."""
+        import asyncio
+
+        name = self._registry.name_of(mailbox)
+        if not self._registry.has_row(name):
+            await asyncio.to_thread(self._registry.row, name)
 
     def tell_many(
         self,
@@ -145,6 +174,10 @@ class Sender:
         built.name = id
         until = None if dedupe is None else built.told_at + _span("dedupe", dedupe)
         return target.with_room([Tell(built, if_exists, until)])
+
+    def message(self, mailbox: Any, message: Any, key: str | int | None) -> Message:
+        """Return a message that is not told: what an ask is made of."""
+        return self._target(mailbox, key, None, 0, None).build(message)
 
     def cancelling(self, mailbox: Any, target: str | int) -> Cancel:
         """Return what one cancel does."""
@@ -219,6 +252,25 @@ class Sender:
             if not rooms:
                 raise
             return self._when_there_is_room(ops, rooms, timeout)
+        return unit.results
+
+    async def run_async(
+        self, ops: list[Op], connection: Any, timeout: float | None = None
+    ) -> list[Any]:
+        """Do what :meth:`run` does, without blocking the event loop."""
+        import asyncio
+
+        turn = current(self._home)
+        if connection is not None or (turn is not None and turn.phase is not Phase.SEALED):
+            return self.run(ops, connection, timeout)  # nothing is committed here
+        unit = unit_of(ops)
+        try:
+            await self._landings.commit(self._committer(), unit)
+        except MailboxFull:
+            rooms = [op for op in ops if isinstance(op, Room) and op.waits]
+            if not rooms:
+                raise
+            return await asyncio.to_thread(self._when_there_is_room, ops, rooms, timeout)
         return unit.results
 
     def _when_there_is_room(

@@ -130,6 +130,27 @@ def a_message_of_the_wrong_type_is_an_error() -> None:
     rt.tell(3, "ada")  # type: ignore[call-overload]
 
 
+def an_ask_returns_what_the_handler_returns() -> None:
+    assert_type(rt.ask(greet, "ada"), int)
+    assert_type(rt.ask(write, "ada", timeout=1.5), int)
+    assert_type(rt.ask(tick), None)
+    assert_type(rt.ask(Cart, AddItem("tea"), key="ada"), str)
+    assert_type(rt.ask(Mailman, "ada"), bool)
+    assert_type(rt.ref(Cart, "ada").ask(Checkout()), str)
+    rt.ask(greet, 3)  # type: ignore[arg-type]
+    rt.ask(greet)  # type: ignore[arg-type]
+    rt.ref(Cart, "ada").ask("tea")  # type: ignore[arg-type]
+
+
+async def from_a_coroutine_it_is_the_same() -> None:
+    assert_type(await rt.ask_async(greet, "ada"), int)
+    assert_type(await rt.ask_async(write, "ada"), int)
+    assert_type(await rt.ask_async(Cart, AddItem("tea"), key="ada"), str)
+    assert_type(await rt.tell_async(greet, "ada", after="1h"), int)
+    await rt.tell_async(tick)
+    await rt.tell_async(greet, 3)  # type: ignore[arg-type]
+
+
 def many_messages_are_checked_like_one() -> None:
     assert_type(rt.tell_many(greet, ["ada", "bob"]), list[int])
     rt.tell_many(Cart, [AddItem("tea"), Checkout()], key="ada")

@@ -1,0 +1,133 @@
+"""Asks of one mailbox: how they come in, and what becomes of their turns.
+
+Read asks.py first. What differs from a message's turn: there is no row to acknowledge, nothing is
+tried again, and the outcome goes to the asker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..clock import SECOND
+from ..errors import MessageError
+from ..persistence.store import Execute, Outcome, Unit
+from .asks import Asked, Reply, reply_of
+from .mail import Refill
+
+if TYPE_CHECKING:
+    from .activation import Activation
+    from .mailbox import MailboxActor
+    from .turn import Turn
+
+
+class Answering:
+    """The part of a mailbox that takes asks and has them answered.
+
+    Args:
+        mailbox: whose asks these are; its lock guards its window.
+
+    """
+
+    def __init__(self, mailbox: MailboxActor) -> None:
+        """Start with none."""
+        self._mailbox = mailbox
+        self._shared = mailbox.environment
+
+    # --- in ----------------------------------------------------------------------------------
+
+    def take(self, ask: Asked) -> None:
+        """Put an ask behind what its actor has waiting. Runs: on any thread; it takes no time."""
+        mailbox = self._mailbox
+        key = ask.key if mailbox.spec.keyed else None
+        with mailbox.lock:
+            faulted = mailbox.recovery.faulted
+            fault = faulted.get(None) or faulted.get(key)
+            if fault is None:
+                ask.after = self._shared.committer.seen or 0
+                mailbox.window.park(ask)
+            hungry = mailbox.window.hungry
+        if fault is not None:
+            self.faulted(key, fault)
+            return
+        if hungry:
+            mailbox.post(Refill())
+        mailbox.dispatch()
+
+    def withdraw(self, ask: Asked) -> None:
+        """Forget an ask that nobody waits for; one that runs goes on."""
+        with self._mailbox.lock:
+            self._mailbox.window.withdraw(ask)
+
+    def faulted(self, key: str | None, reason: str) -> None:
+        """Answer what waits for a faulted actor, or for all of a faulted mailbox."""
+        mailbox = self._mailbox
+        name = mailbox.name if key is None else f"{mailbox.name} key {key!r}"
+        gone = self._shared.asks.fail(
+            lambda ask: ask.target == mailbox.spec.name and key in (None, ask.key),
+            f"{name} is faulted: {reason}",
+        )
+        for ask in gone:
+            self.withdraw(ask)
+
+    # --- turns -------------------------------------------------------------------------------
+
+    def returned(self, turn: Turn) -> MessageError | None:
+        """Encode what the handler returned; returns why that cannot be."""
+        try:
+            turn.result = reply_of(turn.result, turn.mailbox)
+        except MessageError as error:
+            return error
+        return None
+
+    def failed(self, turn: Turn, activation: Activation | None, error: BaseException) -> None:
+        """Answer with what the handler raised, once what it had seen is on disk."""
+        unit = Unit(lineage=activation, generation=turn.generation)
+        turn.result = error
+        self.stage(unit, turn, activation)
+        self._mailbox.finished(turn.message)
+
+    def stage(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+        """Have the turn committed and then answered; at once where there is nothing to commit."""
+        committer = self._shared.committer
+        idle = not (unit.state or unit.tells or unit.ops or committer.pending or unit.overtaken)
+        if activation is not None:
+            with self._mailbox.lock:
+                activation.pending += 1
+        if idle:
+            unit.outcome = Outcome.COMMITTED
+            self._settled(unit, turn, activation)
+            self._shared.asks.flush()
+            return
+        unit.settle = lambda done: self._settled(done, turn, activation)
+        committer.stage(unit)
+
+    def _settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+        """Learn what became of an ask's turn. Runs: on the committing thread, after the commit."""
+        mailbox, ask, outcome = self._mailbox, turn.message, unit.outcome
+        held = activation is not None and any(isinstance(op, Execute) for op in unit.ops or ())
+        with mailbox.lock:
+            if activation is not None:
+                activation.pending -= 1
+                if outcome is Outcome.FAILED:
+                    activation.overturn()
+            if outcome is Outcome.AGAIN:
+                mailbox.window.again(ask)
+            else:
+                mailbox.window.settled(ask)
+            if held:
+                mailbox.window.finished(ask)
+        if held or outcome is Outcome.AGAIN:
+            mailbox.post(Refill())
+        if outcome is not Outcome.AGAIN and isinstance(ask, Asked):
+            self._answer(ask, turn, unit.error if outcome is Outcome.FAILED else None)
+
+    def _answer(self, ask: Asked, turn: Turn, refused: BaseException | None) -> None:
+        shared, result = self._shared, turn.result
+        error = refused or (result if isinstance(result, BaseException) else None)
+        reply = result if isinstance(result, Reply) and error is None else None
+        shared.asks.settle(ask, reply, error)
+        if error is not None and shared.events.on:
+            shared.events.emit("ask.failed", mailbox=ask.target, key=ask.key, error=repr(error))
+        elif shared.events.flow:
+            took = (shared.clock.now() - turn.now) / SECOND
+            shared.events.emit("ask.answered", mailbox=ask.target, key=ask.key, took=took)

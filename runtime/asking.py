@@ -1,0 +1,262 @@
+"""Asking: build an ask, bring it to whoever owns the store, and wait for the answer."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..actors.asks import Asked, Link, Reply
+from ..actors.messages import Accepts, Unknown
+from ..actors.turn import Phase, current
+from ..errors import (
+    ActorStopped,
+    AskDeadlock,
+    AskTimeout,
+    ConfigError,
+    MessageError,
+    NotStarted,
+    RemoteError,
+    TurnEnded,
+)
+from .landing import Landings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..actors.turn import Turn
+    from .engine import Engine
+    from .host import Host
+    from .registry import Registry
+    from .sender import Sender
+
+#: Seconds that an answer may take from its commit to the asker whose time ran out meanwhile.
+_ON_ITS_WAY = 1.0
+_LONGEST = threading.TIMEOUT_MAX
+
+
+class Asking:
+    """What ``ask`` and ``ask_async`` do.
+
+    Args:
+        home: the runtime, to know its own turns by.
+        host: knows the engine, or whether another process owns the store.
+        sender: builds messages.
+        registry: knows what handlers return.
+
+    """
+
+    def __init__(self, home: object, host: Host, sender: Sender, registry: Registry) -> None:
+        """Ask nothing yet."""
+        self._home = home
+        self._host = host
+        self._sender = sender
+        self._registry = registry
+        self._landings = Landings()
+        self._returns: dict[str, Accepts] = {}
+
+    def ask(self, mailbox: Any, message: Any, *, key: str | int | None, timeout: float) -> Any:
+        """See Runtime.ask."""
+        seconds = _seconds(timeout)
+        _refuse_on_loop()
+        turn = self._turn()
+        route = self._route(turn)
+        answer: list[tuple[Reply | None, BaseException | None]] = []
+        waiter = route.waiter()
+
+        def deliver(reply: Reply | None, error: BaseException | None) -> None:
+            answer.append((reply, error))
+            waiter.wake()
+
+        ask = self._build(mailbox, message, key, turn, deliver)
+        route.send(ask)
+        route.drain()
+        try:
+            with route.waiting(turn):
+                done = waiter.wait(seconds)
+        except BaseException:
+            route.forget(ask)
+            raise
+        if not done and not answer and route.forget(ask):
+            raise _late(ask, seconds)
+        if not answer and not waiter.wait(_ON_ITS_WAY):
+            raise _late(ask, seconds)
+        return self._read(ask, *answer[0])
+
+    async def ask_async(
+        self, mailbox: Any, message: Any, *, key: str | int | None, timeout: float
+    ) -> Any:
+        """See Runtime.ask_async."""
+        import asyncio
+
+        seconds = _seconds(timeout)
+        turn = self._turn()
+        route = self._route(turn)
+        await self._sender.know(mailbox)
+        landing = self._landings.here()
+        answer: asyncio.Future[Any] = landing.loop.create_future()
+        ask = self._build(
+            mailbox, message, key, turn, lambda reply, error: landing.put(answer, (reply, error))
+        )
+        route.send(ask)
+        route.drain_soon()
+        try:
+            done, _ = await asyncio.wait([answer], timeout=seconds)
+        except BaseException:
+            route.forget(ask)
+            raise
+        if not done:
+            if route.forget(ask):
+                raise _late(ask, seconds)
+            done, _ = await asyncio.wait([answer], timeout=_ON_ITS_WAY)
+            if not done:
+                raise _late(ask, seconds)
+        return self._read(ask, *answer.result())
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _turn(self) -> Turn | None:
+        """Return the turn that asks; it waits for the answer."""
+        turn = current(self._home)
+        if turn is None or turn.phase is Phase.SEALED:
+            return None
+        if turn.phase is Phase.ABANDONED:
+            raise TurnEnded(turn.ended())
+        return turn
+
+    def _route(self, turn: Turn | None) -> Here:
+        engine = self._host.engine
+        if engine is not None:
+            return Here(engine)
+        if turn is not None:
+            raise ActorStopped("the runtime stops: it takes no more asks")
+        if not self._host.owned():
+            msg = (
+                f"nobody owns {self._host.store.path}, so nobody can answer: start a Runtime on "
+                "it here or in another process, or tell instead of ask"
+            )
+            raise NotStarted(msg)
+        raise NotStarted("asks to another process come with the next change")
+
+    def _build(
+        self, mailbox: Any, message: Any, key: str | int | None, turn: Turn | None,
+        deliver: Callable[[Reply | None, BaseException | None], None],
+    ) -> Asked:  # fmt: skip
+        built = self._sender.message(mailbox, message, key)
+        chain: tuple[Link, ...] = ()
+        if turn is not None:
+            asker = turn.message
+            chain = asker.chain if isinstance(asker, Asked) else ()
+            chain = (*chain, Link(turn.mailbox, asker.key, asker.number))
+        return Asked(
+            built.mailbox, built.kind, built.body, built.key, version=built.version,
+            told_at=built.told_at, sender=None if turn is None else turn.mailbox,
+            value=built.value, chain=chain, target=self._registry.name_of(mailbox),
+            deliver=deliver,
+        )  # fmt: skip
+
+    def _read(self, ask: Asked, reply: Reply | None, error: BaseException | None) -> Any:
+        """Return the answer, or raise what the handler raised."""
+        if error is not None:
+            # An exception that would end the asker rather than fail it comes in a wrapping.
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                raise error
+            raise RemoteError(type(error).__qualname__, str(error)) from error
+        if reply is None:
+            raise RemoteError("AssertionError", "an answer without a reply")
+        accepts = self._accepts(ask.target)
+        try:
+            return accepts.decode(reply.kind, reply.version, reply.body)
+        except (Unknown, MessageError):  # the annotation of what is returned is no promise
+            return msgspec.json.decode(reply.body)
+
+    def _accepts(self, name: str) -> Accepts:
+        found = self._returns.get(name)
+        if found is None:
+            spec = self._registry.specs.get(name)
+            annotation = Any if spec is None else spec.behaviour.returns
+            what = f"the answer of {name!r}"
+            try:
+                found = Accepts(annotation, what)
+            except ConfigError:
+                found = Accepts(Any, what)
+            self._returns[name] = found
+        return found
+
+
+class Here:
+    """The way to an engine of this process.
+
+    Args:
+        engine: whose actors are asked.
+
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Send nothing yet."""
+        self._engine = engine
+        driver = engine.environment.driver
+        self.waiter, self.drain, self.drain_soon = driver.waiter, driver.drain, driver.drain_soon
+
+    def send(self, ask: Asked) -> None:
+        """Put the ask into its mailbox."""
+        self._engine.ask(ask)
+
+    def forget(self, ask: Asked) -> bool:
+        """Take it back; False when it was answered meanwhile."""
+        open_still = self._engine.environment.asks.close(ask)
+        self._engine.withdraw(ask)
+        return open_still
+
+    def waiting(self, turn: Turn | None) -> Away:
+        """Return what another thread may take the asker's place in."""
+        return Away(self._engine, turn is not None)
+
+
+class Away:
+    """A handler waits for another's answer: its thread does not count meanwhile."""
+
+    __slots__ = ("_driver", "_in_turn")
+
+    def __init__(self, engine: Engine, in_turn: bool) -> None:  # noqa: FBT001  (one caller)
+        """Say whether a handler waits."""
+        self._driver = engine.environment.driver
+        self._in_turn = in_turn
+
+    def __enter__(self) -> None:
+        """Give the place to another."""
+        if self._in_turn:
+            self._driver.blocked()
+
+    def __exit__(self, *exc: object) -> None:
+        """Take it back."""
+        if self._in_turn:
+            self._driver.unblocked()
+
+
+def _seconds(timeout: float) -> float:
+    good = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not good or not timeout > 0 or math.isnan(timeout):
+        msg = f"timeout must be a positive number of seconds, got {timeout!r}"
+        raise ConfigError(msg)
+    return min(float(timeout), _LONGEST)
+
+
+def _refuse_on_loop() -> None:
+    """Refuse to block an event loop, whose thread may be the one that has to answer."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001  (documented for this)
+        raise AskDeadlock(
+            "ask() would block the event loop that it is called on: await rt.ask_async(...)"
+        )
+
+
+def _late(ask: Asked, seconds: float) -> AskTimeout:
+    name = repr(ask.target) if ask.key is None else f"{ask.target!r} key {ask.key!r}"
+    return AskTimeout(
+        f"no answer from {name} within {seconds:g} s; its handler may still run and commit: ask "
+        "with a longer timeout=, or tell and let the answer come as a message"
+    )

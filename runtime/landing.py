@@ -1,0 +1,99 @@
+"""How what happens on our threads reaches tasks of an event loop, many at a time.
+
+A commit of two thousand units wakes the loop once: whoever comes first schedules the landing, and
+what is put meanwhile lands with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ..persistence.committer import Committer
+    from ..persistence.store import Unit
+
+
+class Landing:
+    """Sets futures of one loop from any thread.
+
+    Args:
+        loop: whose futures they are.
+
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have nothing to land."""
+        self.loop = loop
+        self._ready: deque[tuple[asyncio.Future[Any], Any]] = deque()
+        self._called = False
+
+    def put(self, future: asyncio.Future[Any], result: Any) -> None:
+        """Set the future's result soon. Runs: on any thread; waits for nothing."""
+        self._ready.append((future, result))
+        if not self._called:
+            self._called = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self.loop.call_soon_threadsafe(self._land)
+
+    def _land(self) -> None:
+        self._called = False  # first: what is put from now on calls again
+        while self._ready:
+            future, result = self._ready.popleft()
+            if not future.done():
+                future.set_result(result)
+
+
+class LandingWaiter:
+    """What a task waits on for its commit; see Waiter. It follows, and is never made the leader."""
+
+    __slots__ = ("_future", "_landing")
+
+    def __init__(self, landing: Landing, future: asyncio.Future[Any]) -> None:
+        """Wake that future."""
+        self._landing = landing
+        self._future = future
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Tell that the task awaits its future instead."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """See Waiter."""
+        self._landing.put(self._future, None)
+
+
+class Landings:
+    """The landing of the loop that is running now; there is seldom more than one."""
+
+    def __init__(self) -> None:
+        """Know no loop."""
+        self._last: Landing | None = None
+
+    def here(self) -> Landing:
+        """Return the landing of the running loop."""
+        import asyncio  # whoever has a running loop has paid for it
+
+        loop = asyncio.get_running_loop()
+        landing = self._last
+        if landing is None or landing.loop is not loop:
+            landing = self._last = Landing(loop)
+        return landing
+
+    async def commit(self, committer: Committer, unit: Unit) -> None:
+        """Commit a unit in a group with whatever else waits; the commit thread does it.
+
+        Raises:
+            StoreError: the store refused; nothing was written.
+            Exception: the unit's own failure.
+
+        """
+        landing = self.here()
+        future = landing.loop.create_future()
+        committer.submit(unit, LandingWaiter(landing, future))
+        await future
+        if unit.error is not None:
+            raise unit.error

@@ -1,0 +1,203 @@
+"""``tell_async``: durable when it returns, many tasks in one commit, and the loop goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from callboard import AlreadyTold, MailboxNotFound, MessageError, Runtime, StoreError, StoreFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from callboard.runtime.testing import Board
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def rt(tmp_path: Path) -> Iterator[Runtime]:
+    made = Runtime(tmp_path / "board.db")
+    yield made
+    made.stop(timeout=1.0)
+
+
+def writes(rt: Runtime) -> list[int]:
+    """Count the units of each group that is written from now on."""
+    rt._store.open()
+    write, sizes = rt._store.write, list[int]()
+
+    def counted(units: Any, **kwargs: Any) -> Any:
+        sizes.append(len(units))
+        assert not _on_loop(), "a commit on the event loop's thread"
+        return write(units, **kwargs)
+
+    rt._store.write = counted  # type: ignore[method-assign]
+    return sizes
+
+
+def _on_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def test_it_is_on_disk_when_it_returns_and_takes_all_that_tell_takes(board: Board) -> None:
+    rt = board.rt
+    got: list[Any] = []
+    rt.mailbox("work", got.append)
+    rt.mailbox("keyed", lambda m, c: got.append((c.key, m)), keyed=True)
+
+    async def main() -> None:
+        number = await rt.tell_async("work", 1)
+        found = rt.find(number)
+        assert found is None or found.message == 1
+        await rt.tell_async("work", 2, after="1h", id="timer")
+        await rt.tell_async("work", 3, after="2h", id="timer")
+        with pytest.raises(AlreadyTold):
+            await rt.tell_async("work", 4, after="1h", id="timer", if_exists="raise")
+        await rt.ref("keyed", "a").tell_async(5)
+        with pytest.raises(MessageError):
+            await rt.tell_async("keyed", 5)
+        with pytest.raises(MailboxNotFound):
+            await rt.tell_async("nobody", 5)
+
+    with board:
+        asyncio.run(main())
+        board.settle()
+        assert got == [1, ("a", 5)]
+        board.advance("3h")
+        assert got == [1, ("a", 5), 3]
+
+
+def test_tasks_share_commits_and_none_is_on_the_loops_thread(rt: Runtime) -> None:
+    rt.mailbox("work", lambda _n: None)
+    sizes = writes(rt)
+
+    async def one(task: int) -> list[int]:
+        return [await rt.tell_async("work", [task, n]) for n in range(20)]
+
+    async def main() -> list[list[int]]:
+        return await asyncio.gather(*(one(task) for task in range(64)))
+
+    numbers = asyncio.run(main())
+    assert len({n for each in numbers for n in each}) == 64 * 20
+    assert all(each == sorted(each) for each in numbers)
+    assert len(rt.peek("work", 2000)) == 64 * 20
+    assert len(sizes) < 64 * 20 / 4
+    assert max(sizes) >= 32
+
+
+def test_threads_and_tasks_together(rt: Runtime) -> None:
+    """A task is never made the leader: its commit would have to wait for its loop."""
+    rt.mailbox("work", lambda _n: None)
+    sizes = writes(rt)
+    done = threading.Event()
+
+    def beside() -> None:
+        while not done.is_set():
+            rt.tell("work", "thread")
+
+    async def main() -> None:
+        await asyncio.gather(*(rt.tell_async("work", n) for n in range(300)))
+
+    threads = [threading.Thread(target=beside) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    asyncio.run(main())
+    done.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert max(sizes) > 1
+
+
+def test_in_a_handler_it_joins_the_turn(board: Board) -> None:
+    rt, got = board.rt, list[int]()
+    rt.mailbox("second", got.append)
+
+    @rt.mailbox("first")
+    async def first(n: int) -> None:
+        assert await rt.tell_async("second", n) == 0
+        if n < 0:
+            raise ValueError(n)
+
+    with board:
+        rt.tell(first, 1)
+        rt.tell(first, -1)
+        board.settle()
+        assert got == [1]
+
+
+def test_a_refusing_store_gives_each_task_its_error(rt: Runtime) -> None:
+    rt.mailbox("work", lambda _n: None)
+    rt.tell("work", 0)
+
+    def full(units: Any, **kwargs: Any) -> Any:
+        raise StoreFull("the disk is full")
+
+    write, rt._store.write = rt._store.write, full  # type: ignore[method-assign]
+
+    async def main() -> None:
+        tells = (rt.tell_async("work", n) for n in range(5))
+        errors = await asyncio.gather(*tells, return_exceptions=True)
+        assert all(isinstance(error, StoreFull) for error in errors)
+        rt._store.write = write  # type: ignore[method-assign]
+        assert await rt.tell_async("work", 6) == 2
+
+    asyncio.run(main())
+
+
+def test_a_stop_leaves_no_task_waiting(rt: Runtime) -> None:
+    rt.mailbox("work", lambda _n: None)
+    rt.tell("work", 0)
+    write, hold, held = rt._store.write, threading.Event(), threading.Event()
+
+    def slow(units: Any, **kwargs: Any) -> Any:
+        held.set()
+        assert hold.wait(PATIENCE)
+        return write(units, **kwargs)
+
+    rt._store.write = slow  # type: ignore[method-assign]
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(rt.tell_async("work", 1))]
+        await asyncio.to_thread(held.wait, PATIENCE)
+        tasks += [asyncio.create_task(rt.tell_async("work", n)) for n in range(2, 5)]
+        await asyncio.wait(tasks, timeout=0.05)
+        stop = asyncio.create_task(asyncio.to_thread(rt.stop))
+        hold.set()
+        await stop
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(result, (int, StoreError))
+
+    asyncio.run(main())
+
+
+def test_a_task_that_gives_up_and_a_loop_that_is_gone_harm_nobody(rt: Runtime) -> None:
+    rt.mailbox("work", lambda _n: None)
+    rt.tell("work", 0)
+    write, hold, held = rt._store.write, threading.Event(), threading.Event()
+
+    def slow(units: Any, **kwargs: Any) -> Any:
+        held.set()
+        assert hold.wait(PATIENCE)
+        return write(units, **kwargs)
+
+    rt._store.write = slow  # type: ignore[method-assign]
+
+    async def main() -> None:
+        task = asyncio.create_task(rt.tell_async("work", 1))
+        await asyncio.to_thread(held.wait, PATIENCE)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    hold.set()
+    assert rt.tell("work", 2) == 3  # what the cancelled task had sent is on disk all the same
