@@ -44,7 +44,7 @@ from .runtime.records import MailboxInfo as MailboxInfo
 from .runtime.records import MessageInfo as MessageInfo
 from .runtime.records import TimerInfo as TimerInfo
 from .runtime.runtime import Runtime as Runtime
-from .runtime.sender import Transaction as Transaction
+from .runtime.transaction import Transaction as Transaction
 
 __version__ = "0.1.0"
 

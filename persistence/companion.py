@@ -7,7 +7,6 @@ be deleted. Links are resolved first, so that two names of one file share one fo
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 # sun_path holds 108 bytes with its closing zero; leave room for a temporary name.
@@ -53,6 +52,8 @@ class Companion:
         here = self.folder / "bell"
         if len(os.fsencode(here)) <= _LONGEST_SOCKET:
             return here
+        import tempfile  # 3 ms that `import callboard` need not take
+
         status = self.folder.stat()
         base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
         return Path(base) / f"callboard-{os.getuid()}-{status.st_dev:x}-{status.st_ino:x}"

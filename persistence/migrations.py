@@ -8,7 +8,6 @@ sqlite-utils costs 98 ms to import; a start with a current schema does not impor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from .sqlite_open import check_schema
@@ -96,6 +95,8 @@ def _create(connection: sqlite3.Connection) -> int:
 
 
 def _run(connection: sqlite3.Connection, name: str) -> None:
+    from importlib import resources  # 5 ms that a current start need not take
+
     script = resources.files(__package__).joinpath("sql", name).read_text()
     for statement in _statements(script):
         connection.execute(statement)

@@ -16,8 +16,9 @@ from .logs import LogSubscriber
 from .looking import Looking
 from .mailbox_ref import MailboxRef
 from .registry import Registry, caller_scope
-from .sender import Sender, Transaction
+from .sender import Sender
 from .signals import serve
+from .transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -26,23 +27,22 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from ..actors.turn import Context
     from ..clock import Clock
     from ..persistence.store import IfExists
-    from .mailbox_ref import Receives
-    from .options import MailboxOptions, ManyOptions, Overflow, TellOptions
+    from .options import (
+        Class,
+        Function,
+        Key,
+        MailboxOptions,
+        ManyOptions,
+        Overflow,
+        TellOptions,
+    )
     from .records import DeadLetter, MailboxInfo, MessageInfo, TimerInfo
 
 M = TypeVar("M")
 R = TypeVar("R")
 W = TypeVar("W")
-
-if TYPE_CHECKING:
-    # What a mailbox's worker may be, to a type checker: its message and its result are read off it.
-    Function = Callable[[M], R] | Callable[[M, Context], R]
-    Class = type[Receives[M, R]]
-    Key = str | int | None
-    Delay = float | str | timedelta | None
 
 
 class Runtime:

@@ -7,13 +7,13 @@ caller's own transaction; else they are committed at once.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..actors.messages import PLAIN, encode, is_record, kind_of
 from ..actors.turn import Phase, current
 from ..clock import LATEST, duration, micros, monotonic, sleep
-from ..errors import ConfigError, MailboxFull, MessageError, TurnEnded
-from ..persistence.store import Cancel, Execute, Message, Op, Publish, Room, Tell, Unit
+from ..errors import ConfigError, MailboxFull, MessageError
+from ..persistence.store import Cancel, Message, Op, Publish, Room, Tell, Unit
 from .landing import Landings
 
 if TYPE_CHECKING:
@@ -338,64 +338,6 @@ class _Target:
                  waits=declared.overflow == "wait"),
             *ops,
         ]  # fmt: skip
-
-
-class Transaction:
-    """Several operations, all or none; see :meth:`Runtime.transaction`.
-
-    Inside a handler it joins the handler's turn when the block ends; outside it is committed then.
-    If the block raises, nothing of it happens.
-    """
-
-    def __init__(self, sender: Sender) -> None:
-        """Start empty."""
-        self._sender = sender
-        self._ops: list[Op] = []
-        self._open = False
-
-    def __enter__(self) -> Self:
-        """Begin to collect."""
-        self._open = True
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Commit, or join the turn; forget everything when the block raised."""
-        self._open = False
-        if error is None and self._ops:
-            self._sender.run(self._ops, None)
-
-    def tell(self, mailbox: Any, message: Any = None, **options: Any) -> int:
-        """Send a message at the commit; returns 0, as numbers are given then.
-
-        It takes what :meth:`Runtime.tell` takes, but for ``connection`` and ``timeout``.
-        """
-        for each in self._sender.operations(mailbox, message, **options):
-            self._add(each)
-        return 0
-
-    def cancel(self, mailbox: Any, id: str | int) -> None:
-        """Remove a waiting message at the commit; see :meth:`Runtime.cancel`."""
-        self._add(self._sender.cancelling(mailbox, id))
-
-    def execute(self, sql: str, params: Params = (), *, expect: int | None = None) -> None:
-        """Run a statement of your own at the commit, in order with the rest.
-
-        Args:
-            sql: one statement; transaction words, ATTACH, PRAGMA and writes to callboard's tables
-                are refused here.
-            params: the values.
-            expect: so many rows must change, else all of the transaction is undone and ValueError
-                raised.
-
-        """
-        self._sender.check(sql, params)
-        self._add(Execute(sql, params, expect))
-
-    def _add(self, op: Op) -> None:
-        if not self._open:
-            msg = "the transaction has ended: use it inside its with block"
-            raise TurnEnded(msg)
-        self._ops.append(op)
 
 
 def unit_of(ops: list[Op]) -> Unit:

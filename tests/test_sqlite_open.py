@@ -251,8 +251,10 @@ def test_the_driver_is_the_one_that_sqlite_utils_chooses() -> None:
 
 
 def test_what_is_the_statements_own_fault_is_no_refusal(tmp_path: Path) -> None:
+    connection = sqlite3.connect(":memory:")
     with pytest.raises(sqlite3.Error) as caught:
-        sqlite3.connect(":memory:").execute("SELEKT 1")
+        connection.execute("SELEKT 1")
+    connection.close()
     assert refusal(caught.value, tmp_path) is None
     assert refusal(ValueError(), tmp_path) is None
 

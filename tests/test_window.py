@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from callboard.actors import window as window_module
 from callboard.actors.window import PER_KEY, WINDOW, Page, Window
 from callboard.persistence.sqlite import SqliteStore
 from callboard.persistence.store import Declaration, Message
@@ -125,6 +128,15 @@ def test_what_is_cancelled_while_a_page_is_read_is_not_handed_out() -> None:
     assert run(window, message(2)) == [2]
 
 
+def test_what_a_page_has_brought_before_it_is_offered_is_loaded_once() -> None:
+    """A page may be read between a commit and its hand-over."""
+    window = Window(keyed=True)
+    fill(window, [message(1, "a")])
+    assert window.offer(message(1, "a"), due=False)
+    assert window.loaded == 1
+    assert run(window, message(1, "a")) == [1]
+
+
 def test_a_row_without_a_key_that_waits_for_its_retry_hides_no_other_without_a_key() -> None:
     # A mailbox that is declared keyed now may hold rows that were told when it was not.
     window = Window(keyed=True)
@@ -151,6 +163,40 @@ def test_what_is_given_back_after_a_reset_does_not_overtake_others_of_its_key() 
 
 
 # --- when to ask for the next page -----------------------------------------------------------
+
+
+def test_nothing_of_a_blocked_key_is_read_however_much_there_is() -> None:
+    stored = [*(message(n, "many") for n in range(1, 101)), message(101, "other")]
+    window = Window(keyed=True, size=4)
+    window.block("many")
+    page = waiting_page(window)
+    window.paged(page, rows(page, stored))
+    assert take(window).number == 101
+
+
+def test_memory_is_bounded_however_many_keys_wait_for_a_retry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(window_module, "MOST_BLOCKED", 20)
+    stored = [message(n, f"key {n}") for n in range(1, 101)]
+    window = Window(keyed=True, size=8)
+    while window.hungry and (page := window.pages()) is not None:
+        window.paged(page, rows(page, stored), must_wait=lambda _: 1)
+    assert 20 <= len(window.blocked) < 28
+    for name in [*window.blocked]:
+        window.unblock(name)
+    assert sorted(run(window, *stored)) == [*range(1, 101)]
+
+
+def test_a_key_that_is_blocked_with_more_in_the_store_is_not_asked_for() -> None:
+    stored = [message(n, "many") for n in range(1, 101)]
+    window = Window(keyed=True, size=4, per_key=2)
+    fill(window, stored)
+    window.block("many")
+    assert window.hungry
+    assert window.pages() is None
+    window.unblock("many")
+    assert run(window, *stored) == [*range(1, 101)]
 
 
 def test_when_all_that_is_loaded_is_blocked_at_once_others_are_read() -> None:
@@ -212,16 +258,19 @@ def test_a_hundred_thousand_of_one_key_delay_another_by_at_most_one_page(tmp_pat
     other = tell(store, box, b"1", key="other")[0].number
     window = Window(keyed=True)
     taken: list[int] = []
+    read = 0
     while other not in taken:
         while (page := window.pages()) is not None:
             found = [] if page.due else store.waiting(
                 box, after=page.after, limit=page.limit, skip=page.skip, key=page.key
             )  # fmt: skip
             window.paged(page, found)
+            read += len(found)
             assert window.loaded <= WINDOW
         each = take(window)
         taken.append(each.number)
         window.finished(each)
         window.settled(each)
         assert len(taken) <= PER_KEY
+    assert read <= 2 * WINDOW
     store.close()

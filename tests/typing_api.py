@@ -185,7 +185,15 @@ def options_are_checked() -> None:
 def a_transaction_is_one_block() -> None:
     with rt.transaction() as tx:
         assert_type(tx, Transaction)
-        tx.tell(greet, "ada", after="1h")
+        assert_type(tx.tell(greet, "ada", after="1h"), int)
+        tx.tell(tick)
+        tx.tell(Cart, AddItem("tea"), key="ada")
+        tx.tell(rt.ref(greet), "ada")
+        tx.tell("any name", {"any": "message"})
+        tx.tell(greet, 3)  # type: ignore[arg-type]
+        tx.tell(greet)  # type: ignore[arg-type]
+        tx.tell(Cart, "tea", key="ada")  # type: ignore[misc]
+        tx.tell(rt.ref(greet), 3)  # type: ignore[misc]
         tx.execute("UPDATE orders SET paid = 1 WHERE id = :id", {"id": 7}, expect=1)
     assert_type(rt.cancel(greet, "name"), bool)
 
