@@ -13,11 +13,12 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..persistence.store import LAST, Message
+from ..persistence.store import LAST, Message, Outcome, Reserve, Unit
 from .answering import Answering
 from .cell import Cell
 from .mail import Blocked, DueNow, Flood, MailboxSpec, Refill, SetPaused
 from .messages import PLAIN
+from .rate import Limiter
 from .recovery import Recovery
 from .settling import Settling
 from .window import Window
@@ -71,6 +72,11 @@ class MailboxActor(Cell):
         self.cells: list[WorkerCell] = []
         self.activations: dict[str | None, Activation] = {}
         self.retiring: list[Activation] = []
+        self.limiter: Limiter | None = None
+        rate = spec.limits.rate
+        if rate is not None:
+            reserved = environment.store.reserved(number)
+            self.limiter = Limiter(rate, reserved, environment.clock.now())
         self.recovery = Recovery(self)
         self.settling = Settling(self)
         self._idle: list[WorkerCell] = []
@@ -84,15 +90,22 @@ class MailboxActor(Cell):
         """Return the next message; None: nothing to do, the cell is idle now."""
         with self.lock:
             message = None
+            limiter = self.limiter
             if not (self.paused or self.stopping or None in self.recovery.faulted):
-                message = self.window.take()
+                if limiter is None:
+                    message = self.window.take()
+                elif limiter.available(now := self.environment.clock.now()):
+                    message = self.window.take()
+                    if message is not None:
+                        limiter.take(now)
             if message is None:
                 cell.idle = True
                 self._idle.append(cell)
             hungry = self.window.hungry and not self._refilling
             if hungry:
                 self._refilling = True
-        if hungry:
+            limited = limiter is not None and message is None and self.window.ready > 0
+        if hungry or limited:
             self.post(Refill())
         return message
 
@@ -146,7 +159,7 @@ class MailboxActor(Cell):
             hungry = self.window.hungry and not self._refilling
             if hungry:
                 self._refilling = True
-        if hungry:
+        if hungry or self.limiter is not None:
             self.post(Refill())
         self.dispatch()
 
@@ -166,6 +179,17 @@ class MailboxActor(Cell):
                     self._offer(each, due=True)
         self.post(Refill())
         return [m for m in messages if m.due is None or m.due > upto]
+
+    @property
+    def held_back(self) -> bool:
+        """Nothing may start now, whatever waits: paused, faulted, or as often as the rate allows.
+
+        The caller holds the lock.
+        """
+        if self.paused or None in self.recovery.faulted:
+            return True
+        limiter = self.limiter
+        return limiter is not None and limiter.next(self.environment.clock.now()) is not None
 
     def drop(self, number: int) -> None:
         """Mark a message as cancelled or replaced; it will not be run."""
@@ -301,6 +325,11 @@ class MailboxActor(Cell):
             if self.stopping:
                 return
             wanted = 0 if self.paused or None in self.recovery.faulted else self.window.ready
+            if wanted and self.limiter is not None:
+                now = self.environment.clock.now()
+                if count := self.limiter.wanted(now):
+                    self._reserve(self.limiter, now, count)
+                wanted = min(wanted, self.limiter.available(now))
             wanted = max(wanted, bool(self.retiring))
             chosen: list[WorkerCell] = []
             while wanted > len(chosen) and self._idle:
@@ -311,6 +340,20 @@ class MailboxActor(Cell):
                 chosen.append(self._hire())
         for cell in chosen:
             cell.actor_inbox.nudge()
+
+    def _reserve(self, limiter: Limiter, now: int, count: int) -> None:
+        """Have the store know of coming starts; the caller holds the lock."""
+        limiter.reserving = True
+
+        def settle(unit: Unit) -> None:
+            with self.lock:
+                limiter.reserving = False
+                if unit.outcome is Outcome.COMMITTED:
+                    limiter.granted(count)
+            self.post(Refill())
+
+        op = Reserve(self.id, now, count, now - limiter.period)
+        self.environment.committer.stage(Unit(ops=[op], size=64, settle=settle))
 
     def _hire(self) -> WorkerCell:
         cell = WorkerCell.launch(self.environment, self)
@@ -328,6 +371,11 @@ class MailboxActor(Cell):
     def _wake(self) -> None:
         """Look again when a key may go on, and after the clock was set back at what is hidden."""
         due = self.recovery.due
+        if self.limiter is not None:
+            with self.lock:
+                free = self.limiter.next(self.environment.clock.now())
+                if free is not None and self.window.ready:
+                    due = free if due is None else min(due, free)
         if self._set_back:
             now = self.environment.clock.now()
             for row in self.environment.store.timers(self.id, after=(now, LAST), limit=1):

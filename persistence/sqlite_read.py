@@ -243,6 +243,12 @@ class SqliteReader:
         asked = {"mailbox": mailbox, "capacity": capacity, "now": now}
         return int(self._rows(ROOM, asked)[0][0])
 
+    def reserved(self, mailbox: int) -> list[tuple[int, int]]:
+        """See Store."""
+        return self._rows(
+            "SELECT at, count FROM callboard_rate WHERE mailbox = ? ORDER BY at", (mailbox,)
+        )
+
     def heartbeat(self) -> tuple[int, int, int]:
         """See Store."""
         last, epoch, changes = self._rows(_HEARTBEAT, ())[0]

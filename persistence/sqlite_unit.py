@@ -25,6 +25,7 @@ from .store import (
     Outcome,
     Progress,
     Publish,
+    Reserve,
     Retry,
     Room,
     Tell,
@@ -82,6 +83,13 @@ _NOTE_TOLD = "INSERT OR REPLACE INTO callboard_told (mailbox, name, until) VALUE
 _PROGRESS = """
 INSERT OR REPLACE INTO callboard_progress (number, fraction, note, at)
 SELECT number, ?, ?, ? FROM callboard_message WHERE number = ?"""
+_RESERVE = """
+INSERT INTO callboard_rate (mailbox, at, count) VALUES (?, ?, ?)
+ON CONFLICT (mailbox, at) DO UPDATE SET count = count + excluded.count"""
+# A batch was used up when the next one was reserved: those before the last such instant are over.
+_FORGET = """
+DELETE FROM callboard_rate WHERE mailbox = ? AND at <
+  (SELECT max(at) FROM callboard_rate WHERE mailbox = ? AND at <= ?)"""
 #: How many more a mailbox takes; what is due and was never tried is not in its counter.
 ROOM = """
 SELECT :capacity - ifnull((SELECT held FROM callboard_level WHERE mailbox = :mailbox), 0)
@@ -253,12 +261,15 @@ class UnitWriter:
                 self._run(_KEEP, (handled_at, took, result, until, number))
                 return self._run(_DELETE_ONE, (number,)).rowcount == 1
 
-    def _aside(self, unit: Unit, op: Room | Progress | Publish) -> None:
+    def _aside(self, unit: Unit, op: Room | Progress | Publish | Reserve) -> None:
         """Do what gives no result; what is published is not written."""
         if isinstance(op, Room):
             self._make_room(unit, op)
         elif isinstance(op, Progress):
             self._run(_PROGRESS, (op.fraction, op.note, op.at, op.number))
+        elif isinstance(op, Reserve):
+            self._run(_RESERVE, (op.mailbox, op.at, op.count))
+            self._run(_FORGET, (op.mailbox, op.mailbox, op.forget))
 
     def _make_room(self, unit: Unit, op: Room) -> None:
         asked = {"mailbox": op.mailbox, "capacity": op.capacity, "now": op.now}

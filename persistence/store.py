@@ -161,7 +161,19 @@ class Execute(msgspec.Struct, gc=False):
     expect: int | None = None
 
 
-Op: TypeAlias = Message | Tell | Cancel | Execute | Room | Publish | Progress
+class Reserve(msgspec.Struct, gc=False):
+    """Note that a limited mailbox may start so many handlers from now on.
+
+    ``forget``: what was used up before this instant need not be known any more.
+    """
+
+    mailbox: int
+    at: int
+    count: int
+    forget: int
+
+
+Op: TypeAlias = Message | Tell | Cancel | Execute | Room | Publish | Progress | Reserve
 
 
 class Retry(msgspec.Struct, gc=False):
@@ -529,6 +541,10 @@ class Store(Protocol):
 
     def room(self, mailbox: int, capacity: int, now: int) -> int:
         """Return how many more a mailbox with a capacity takes now."""
+        ...
+
+    def reserved(self, mailbox: int) -> list[tuple[int, int]]:
+        """Return the (instant, count) of what a limited mailbox has reserved, by instant."""
         ...
 
     def sweep(self, now: int) -> int:

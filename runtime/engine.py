@@ -330,7 +330,7 @@ class Engine:
         with mailbox.lock:
             if any(not cell.idle and not cell.crashed for cell in mailbox.cells):
                 return False
-            if mailbox.paused or None in mailbox.recovery.faulted:
+            if mailbox.held_back:
                 return True
             return not mailbox.window.ready and not mailbox.window.hungry
 
