@@ -75,9 +75,14 @@ class Limiter:
     def next(self, now: int) -> int | None:
         """Return when a start is possible again; None: it is now, or nothing was started."""
         self._forget(now)
-        if self._used < self._rate.count or not self._starts:
+        above = self._used - self._rate.count
+        if above < 0:
             return None
-        return self._starts[0][0] + self._rate.period
+        for last, _, count in self._starts:
+            above -= count
+            if above < 0:
+                return last + self._rate.period
+        return None
 
     def _note(self, at: int, count: int) -> None:
         self._used += count
