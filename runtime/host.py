@@ -125,6 +125,7 @@ class Host:
                     "standby=True to take over when it ends"
                 )
                 raise StoreOwned(msg)
+            self._registry.know_all()
             self.role = "standby"
             since = monotonic()
             self._say("standby", owner=pid)
@@ -167,6 +168,8 @@ class Host:
             if self.engine is not None:
                 self.engine.add(spec, self._registry.row(spec.name))
                 self.engine.environment.driver.drain()
+            elif self.started:
+                self._registry.know_all()
 
     def wake(self) -> None:
         """Have the owner look for what was committed on somebody's own connection."""

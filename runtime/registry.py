@@ -124,16 +124,16 @@ class Registry:
         found = self._rows.get(name)
         if found is not None:
             return found
-        spec = self.specs.get(name)
-        if spec is not None:
-            row = self._store.declare([declaration(spec)])[0]
-        else:
-            rows = {row.name: row for row in self._store.mailboxes()}
-            if name not in rows:
-                raise MailboxNotFound(name, [*self.specs, *rows])
-            row = rows[name]
-        self._rows[name] = row
-        return row
+        rows = {row.name: row for row in self._store.mailboxes()}
+        stored, spec = rows.get(name), self.specs.get(name)
+        # Written only if it says something new: a caller who tells on a connection of its own may
+        # hold the write lock now, and would wait for itself.
+        if spec is not None and (stored is None or stored.declaration != declaration(spec)):
+            stored = self._store.declare([declaration(spec)])[0]
+        if stored is None:
+            raise MailboxNotFound(name, [*self.specs, *rows])
+        self._rows[name] = stored
+        return stored
 
     def subscribers(self, topic: str) -> list[str]:
         """Return the mailboxes that subscribe to a topic, here or in the store, by name."""
@@ -147,6 +147,15 @@ class Registry:
         return sorted(
             name for name, patterns in known.items() if any(matches(p, topic) for p in patterns)
         )
+
+    def know_all(self) -> None:
+        """Make the rows that are not there, before anybody sends.
+
+        Who sends on a connection of its own holds the write lock by then (see :meth:`row`).
+        """
+        there = {row.name for row in self._store.mailboxes()}
+        for name in [each for each in list(self.specs) if each not in there]:
+            self.row(name)
 
     def store_all(self) -> list[tuple[MailboxSpec, MailboxRow]]:
         """Store every declaration; returns each with its row."""

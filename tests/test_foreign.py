@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from callboard import Runtime
+from callboard.clock import monotonic
 from callboard.errors import AlreadyTold, ConfigError, StoreBusy, StoreError
 from callboard.persistence import foreign
 from callboard.persistence.sqlite import SqliteStore
@@ -168,6 +170,38 @@ def test_a_lock_held_by_another_is_busy(
         store.tell_on(mine, Unit(tells=[message(box)]))
     assert not mine.in_transaction
     holder.close()
+
+
+def test_a_standby_has_the_rows_of_what_it_declares_before_anybody_sends(tmp_path: Path) -> None:
+    owner, standby = Runtime(tmp_path / "board.db"), Runtime(tmp_path / "board.db")
+    owner.start()
+    standby.mailbox("early", lambda _n: None)
+    standby.start()
+    standby.mailbox("late", lambda _n: None)
+    assert standby.role == "standby"
+    assert [mailbox.name for mailbox in owner.mailboxes()] == ["early", "late"]
+    standby.stop()
+    owner.stop()
+
+
+def test_a_client_that_holds_the_write_lock_does_not_wait_for_itself(
+    store: SqliteStore, mine: sqlite3.Connection
+) -> None:
+    """Its first tell looks the mailbox up, and has nothing to write about it."""
+
+    def work(n: int) -> None: ...
+
+    owner, client = Runtime(store.path), Runtime(store.path)
+    owner.mailbox("work", work)
+    owner.start()
+    client.mailbox("work", work)
+    begin(mine)
+    before = monotonic()
+    client.tell("work", 1, connection=mine)
+    assert monotonic() - before < 2.0
+    mine.commit()
+    client.stop()
+    owner.stop()
 
 
 def test_the_owner_sees_it_as_told_by_another(
