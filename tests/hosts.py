@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: The runtime of every application: `got PID N` for a message, `role PID ROLE` for a start.
 BOARD = textwrap.dedent("""
     import os
+    import threading
     from callboard import Runtime
 
     def say(*words):
@@ -46,7 +47,16 @@ BOARD = textwrap.dedent("""
     def work(n: int) -> None:
         say("got", os.getpid(), n)
 
+    @rt.mailbox("slow")
+    def slow() -> None:
+        say("begun")
+        threading.Event().wait(0.3)
+        say("ended")
+
     def post(n):
+        if n == 0:
+            rt.tell(slow)
+            return {}
         rt.tell(work, n)
         rt.tell(work, n + 1000, after=0.2)
         return {"role": rt.role, "pid": os.getpid()}
@@ -73,7 +83,8 @@ class Server(Child):
     @property
     def owner(self) -> int:
         """The process that owns the store."""
-        pid = Ownership(self._folder / "board.db.callboard" / "owner").owner()
+        (path,) = self._folder.glob("*.callboard/owner")
+        pid = Ownership(path).owner()
         assert pid, "\n".join(self.lines)
         return pid
 
@@ -97,8 +108,8 @@ class Server(Child):
         said = [line.split() for line in self.lines if line.startswith("role ")]
         return sorted({pid: role for _, pid, role in said}.values())
 
-    def ask(self, path: str = "") -> Any:
-        """Send a GET request; returns the answer, decoded.
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """Send a request; returns the answer, decoded.
 
         uvicorn's supervisors say the port before their child listens.
         """
@@ -106,8 +117,11 @@ class Server(Child):
         while True:
             try:
                 url = f"http://127.0.0.1:{self.port}/{path}"
-                with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                request = urllib.request.Request(url, method=method)
+                with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
                     return json.load(answer)
+            except urllib.error.HTTPError as error:
+                raise AssertionError(error.read().decode()[:5000]) from None
             except urllib.error.URLError as error:
                 if not isinstance(error.reason, ConnectionRefusedError) or monotonic() > until:
                     raise
@@ -123,8 +137,12 @@ class Server(Child):
 
     def handled(self, n: int) -> None:
         """Wait until a message was handled."""
+        self.says(rf"got \d+ {n}")
+
+    def says(self, pattern: str) -> None:
+        """Wait for a line, unless it has come already."""
         until = monotonic() + PATIENCE
-        while not any(re.fullmatch(rf"got \d+ {n}", line) for line in self.lines):
+        while not any(re.fullmatch(pattern, line) for line in self.lines):
             assert monotonic() < until, "\n".join(self.lines)
             self.take()
 
@@ -159,6 +177,15 @@ class Server(Child):
         numbers = [line.split()[2] for line in self.lines if line.startswith("got ")]
         assert numbers
         assert sorted(numbers) == sorted(set(numbers))
+
+    def drain(self) -> int:
+        """Send SIGTERM while a handler runs, which ends and is not run again."""
+        self.ask("post/0")
+        self.wait_for("begun")
+        code = self.terminate()
+        assert self.lines.count("begun") == self.lines.count("ended") == 1
+        wait_until_handled(self._folder)
+        return code
 
     def terminate(self, seconds: float = 10.0) -> int:
         """Send SIGTERM; returns the exit code, which comes within so many seconds."""

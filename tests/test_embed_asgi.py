@@ -36,7 +36,7 @@ def test_one_worker_owns_and_stops_with_the_server(folder: Path) -> None:
     with Server("uvicorn", "web:app", "--port=0", cwd=folder) as server:
         server.up("owner")
         assert server.works()["role"] == "owner"
-        assert server.terminate() == -signal.SIGTERM  # uvicorn raises it again when it has stopped
+        assert server.drain() == -signal.SIGTERM  # uvicorn raises it again when it has stopped
         assert any(line.startswith("stopped") for line in server.lines)
         server.once()
 
@@ -49,7 +49,7 @@ def test_of_four_workers_one_owns_and_three_stand_by(folder: Path) -> None:
         server.a_standby_posts()
         server.kill_owner()
         server.works()
-        assert server.terminate() == 0
+        assert server.drain() == 0
         server.once()
 
 

@@ -41,7 +41,7 @@ def test_of_four_gunicorn_workers_one_owns_and_three_stand_by(folder: Path) -> N
         server.a_standby_posts()
         server.kill_owner()
         server.works()
-        assert server.terminate() == 0
+        assert server.drain() == 0
         assert sum(line.startswith("stopped") for line in server.lines) >= 4
         server.once()
 
@@ -59,7 +59,7 @@ def test_a_preloading_master_runs_nothing_and_its_forked_workers_start(folder: P
         server.works()
         server.kill_owner()
         server.works()
-        assert server.terminate() == 0
+        assert server.drain() == 0
         server.once()
 
 
@@ -68,7 +68,7 @@ def test_without_a_hook_a_preloaded_worker_starts_with_its_first_request(folder:
     with Server("gunicorn", "web:app", "--preload", *QUIET, cwd=folder) as server:
         server.up()
         assert server.works()["pid"] == server.owner != server.process.pid
-        assert server.terminate() == 0
+        assert server.drain() == 0
         assert any(line.startswith("stopped") for line in server.lines)
 
 
@@ -94,6 +94,19 @@ def test_flask_run_without_a_reloader_starts_before_the_first_request(folder: Pa
         server.up("owner")
         assert server.owner == server.process.pid
         assert server.works()["pid"] == server.process.pid
+
+
+@pytest.mark.slow
+def test_a_handler_that_does_not_end_keeps_the_worker_no_longer_than_its_timeout(
+    folder: Path,
+) -> None:
+    hung = APP.replace("init_app(app)", "init_app(app, timeout=0.3)")
+    hung += "\n@rt.mailbox('hung')\ndef hang() -> None:\n"
+    hung += "    print('hangs', flush=True)\n    import threading\n    threading.Event().wait(60)\n"
+    (folder / "web.py").write_text(hung + "rt.tell(hang)\n")
+    with Server("gunicorn", "web:app", *QUIET, cwd=folder) as server:
+        server.wait_for("hangs")
+        assert server.terminate(seconds=3.0) == 0
 
 
 @pytest.mark.slow

@@ -27,8 +27,9 @@ ROOT = Path(__file__).parents[1]
 NAMES = [name for name in callboard.__all__ if name != "__version__"]
 MOST_SECONDS = 0.120
 # They cost more than callboard itself; who needs them imports them late.
-UNWANTED = {"asyncio", "click", "croniter", "fastapi", "httpx", "prompt_toolkit", "pydantic",
-            "pytest", "sqlite_utils", "starlette", "tempfile", "uvicorn"}  # fmt: skip
+UNWANTED = {"asyncio", "click", "croniter", "django", "fastapi", "flask", "gunicorn", "httpx",
+            "prompt_toolkit", "pydantic", "pytest", "sqlite_utils", "starlette", "tempfile",
+            "uvicorn"}  # fmt: skip
 METHODS = [
     pytest.param(method, id=f"{cls.__name__}.{name}")
     for cls in (Runtime, MailboxRef, Transaction)

@@ -1,0 +1,59 @@
+"""An embedding starts once in a process, anew in a forked one, and again after it failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from callboard import Runtime, StoreError
+from callboard.runtime.embed import Embedding, loaded_by_server
+
+from .processes import Child
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORKS = """
+import os, threading
+from callboard import Runtime
+from callboard.runtime.embed import Embedding
+rt = Runtime("board.db")
+embedding = Embedding(rt._host, 5.0)
+embedding.start()
+embedding.start()
+exits = [t for t in threading.enumerate() if t.name == "callboard-exit"]
+if os.fork() == 0:
+    os.write(1, b"child %d" % embedding.started)
+    embedding.start()
+    os.write(1, b" %s\\n" % rt.role.encode())
+    rt.stop()
+    os._exit(0)
+os.wait()
+rt.events.subscribe(lambda event: os.write(1, b"stopped\\n"), "runtime.stopped")
+os.write(1, b"parent %s %d\\n" % (rt.role.encode(), len(exits)))
+"""
+
+
+@pytest.mark.slow
+def test_a_forked_child_starts_for_itself_and_the_parent_stops_at_its_end(tmp_path: Path) -> None:
+    with Child(FORKS, cwd=tmp_path) as child:
+        assert child.wait_for("child") == "child 0 standby"
+        assert child.wait_for("parent") == "parent owner 1"
+        child.wait_for("stopped")
+        assert child.end() == 0
+
+
+def test_a_start_that_failed_is_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "board.db").mkdir()
+    rt = Runtime(tmp_path / "board.db")
+    embedding = Embedding(rt._host, 5.0)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="directory"):
+            embedding.start()
+        assert not embedding.started
+    rt.stop()
+
+
+def test_a_test_is_no_server() -> None:
+    assert not loaded_by_server()
