@@ -14,6 +14,7 @@ from __future__ import annotations
 from .actors.messages import message as message
 from .actors.messages import upcast as upcast
 from .actors.retry import RetryPolicy as RetryPolicy
+from .actors.ticks import Tick as Tick
 from .actors.turn import Context as Context
 from .actors.worker import WorkerActor as WorkerActor
 from .clock import ManualClock as ManualClock
@@ -21,6 +22,7 @@ from .errors import ActorStopped as ActorStopped
 from .errors import AlreadyTold as AlreadyTold
 from .errors import AskDeadlock as AskDeadlock
 from .errors import AskTimeout as AskTimeout
+from .errors import BadSchedule as BadSchedule
 from .errors import CallboardError as CallboardError
 from .errors import ConfigError as ConfigError
 from .errors import HandlerTimeout as HandlerTimeout
@@ -42,6 +44,7 @@ from .runtime.mailbox_ref import MailboxRef as MailboxRef
 from .runtime.records import DeadLetter as DeadLetter
 from .runtime.records import MailboxInfo as MailboxInfo
 from .runtime.records import MessageInfo as MessageInfo
+from .runtime.records import ScheduleInfo as ScheduleInfo
 from .runtime.records import TimerInfo as TimerInfo
 from .runtime.runtime import Runtime as Runtime
 from .runtime.transaction import Transaction as Transaction
@@ -49,10 +52,10 @@ from .runtime.transaction import Transaction as Transaction
 __version__ = "0.1.0"
 
 __all__ = [
-    "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "CallboardError", "ConfigError",
-    "Context", "DeadLetter", "Event", "HandlerTimeout", "MailboxFull", "MailboxInfo",
+    "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "BadSchedule", "CallboardError",
+    "ConfigError", "Context", "DeadLetter", "Event", "HandlerTimeout", "MailboxFull", "MailboxInfo",
     "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError", "MessageInfo", "NotStarted",
-    "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime",
-    "SchemaTooNew", "StoreBusy", "StoreError", "StoreFull", "StoreOwned", "TimerInfo",
-    "Transaction", "TurnEnded", "WorkerActor", "__version__", "message", "upcast",
+    "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime", "ScheduleInfo", "SchemaTooNew",
+    "StoreBusy", "StoreError", "StoreFull", "StoreOwned", "Tick", "TimerInfo", "Transaction",
+    "TurnEnded", "WorkerActor", "__version__", "message", "upcast",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import StoreBusy, StoreError
+from . import sqlite_schedule
 from ._sqlite3 import sqlite3
 from .companion import Companion
 from .foreign import same_file, unwrap
@@ -20,10 +21,10 @@ from .sqlite_level import keep_level
 from .sqlite_open import connect, fail, of_os, prepare_file
 from .sqlite_read import COLUMNS, SqliteReader, mailbox_row
 from .sqlite_write import InsideWriter, SqliteWriter
-from .store import DeadRow, Declaration, MailboxRow, Message, Unit, Written
+from .store import DeadRow, Declaration, MailboxRow, Message, ScheduleRow, Unit, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _DECLARE = """
 INSERT INTO callboard_mailbox (name, declaration) VALUES (?, ?)
@@ -221,6 +222,19 @@ class SqliteStore(SqliteReader):
         with self._transaction() as run:
             run("UPDATE callboard_mailbox SET paused = ? WHERE id = ?", (int(paused), mailbox))
             run(_CHANGED)
+
+    def declare_schedules(
+        self, decide: Callable[[list[ScheduleRow]], list[ScheduleRow]]
+    ) -> list[ScheduleRow]:
+        """See Store."""
+        with self._transaction() as run:
+            return sqlite_schedule.declare(run, decide)
+
+    def pause_schedule(self, name: str, next_at: int | None) -> bool:
+        """See Store."""
+        with self._transaction() as run:
+            run(_CHANGED)
+            return sqlite_schedule.pause(run, name, next_at)
 
     def requeue(self, number: int, now: int) -> Message | None:
         """See Store."""

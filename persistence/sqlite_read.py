@@ -14,6 +14,7 @@ from ..errors import MessageError
 from ._sqlite3 import sqlite3
 from .gate import PATIENCE
 from .sqlite_open import connect, refusal
+from .sqlite_schedule import SCHEDULES, schedule_row
 from .sqlite_unit import ROOM
 from .store import (
     DeadRow,
@@ -31,6 +32,8 @@ from .store import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from .store import ScheduleRow
 
 COLUMNS = (
     "mailbox, kind, body, key, due, name, version, told_at, cause, sender, headers, retain, "
@@ -179,6 +182,10 @@ class SqliteReader:
     def mailboxes(self) -> list[MailboxRow]:
         """See Store."""
         return [mailbox_row(row) for row in self._rows(_MAILBOXES, ())]
+
+    def schedules(self) -> list[ScheduleRow]:
+        """See Store."""
+        return [schedule_row(row) for row in self._rows(SCHEDULES, ())]
 
     def depths(self, now: int) -> list[tuple[MailboxRow, Depth]]:
         """See Store."""

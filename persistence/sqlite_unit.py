@@ -15,7 +15,9 @@ import msgspec
 from ..errors import AlreadyTold, MailboxFull, MessageError
 from .shapes import chunks, flat, numbered, values
 from .sqlite_open import refusal
+from .sqlite_schedule import advance
 from .store import (
+    Advance,
     Cancel,
     Dead,
     Done,
@@ -226,6 +228,9 @@ class UnitWriter:
         if unit.state is not None:
             s = unit.state
             self._store_states([(s.mailbox, s.key, s.kind, s.version, s.body)])
+        return self._operations(unit, number)
+
+    def _operations(self, unit: Unit, number: int) -> Outcome:
         results: list[Any] = []
         for op in unit.tells or unit.ops or ():
             match op:
@@ -240,6 +245,12 @@ class UnitWriter:
                     results.append(self._cancel(unit, op))
                 case Execute():
                     results.append(self._execute(op))
+                case Advance():
+                    moved = advance(self._run, op, number)
+                    if moved is None:
+                        return Outcome.VOID
+                    if not moved:
+                        break
                 case _:
                     self._aside(unit, op)
         unit.results = results

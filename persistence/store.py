@@ -173,7 +173,29 @@ class Reserve(msgspec.Struct, gc=False):
     forget: int
 
 
-Op: TypeAlias = Message | Tell | Cancel | Execute | Room | Publish | Progress | Reserve
+class Advance(msgspec.Struct, gc=False):
+    """Move a schedule on; the operations that follow in its unit are its ticks.
+
+    The schedule must be found as it was read, or the unit is void: whoever is second ticks nothing.
+
+    Attributes:
+        was: the instant that it is due at.
+        next_at: the one it is due at from now on.
+        at: the instant of the last of its ticks; None: there are none.
+        count: how many messages follow.
+        alone: none of them is told while the message of its last tick is waiting.
+
+    """
+
+    schedule: str
+    was: int
+    next_at: int
+    at: int | None = None
+    count: int = 0
+    alone: bool = False
+
+
+Op: TypeAlias = Message | Tell | Cancel | Execute | Room | Publish | Progress | Reserve | Advance
 
 
 class Retry(msgspec.Struct, gc=False):
@@ -352,6 +374,35 @@ class MailboxRow(msgspec.Struct, frozen=True):
     declaration: Declaration
 
 
+class ScheduleRow(msgspec.Struct, frozen=True):
+    """A schedule as the store knows it.
+
+    Attributes:
+        mailbox: name of the one that its ticks go to.
+        options: JSON, for people.
+        message: the body of what is told; None: a tick.
+        next_at: the instant it is due at.
+        last_at: the instant of its last tick.
+        last_number: the message of that tick.
+        zone: a fingerprint of the zone's rules that ``next_at`` was reckoned with.
+        declared_at: since when the owner's code declares it; 0: it does so no longer.
+
+    """
+
+    name: str
+    expression: str
+    tz: str
+    mailbox: str
+    options: str
+    message: bytes | None
+    next_at: int | None
+    last_at: int | None
+    last_number: int | None
+    paused: bool
+    zone: str
+    declared_at: int
+
+
 class Depth(msgspec.Struct, frozen=True):
     """How much a mailbox holds.
 
@@ -444,6 +495,20 @@ class Store(Protocol):
         """Store whether a mailbox is paused."""
         ...
 
+    def declare_schedules(
+        self, decide: Callable[[list[ScheduleRow]], list[ScheduleRow]]
+    ) -> list[ScheduleRow]:
+        """Store what ``decide`` makes of the stored schedules; returns that.
+
+        It is called in the transaction. What it leaves out stays as it is, and so do ``paused`` and
+        what is known of the last tick.
+        """
+        ...
+
+    def pause_schedule(self, name: str, next_at: int | None) -> bool:
+        """Pause a schedule (None), or let it go on, due at an instant; False: no such schedule."""
+        ...
+
     def requeue(self, number: int, now: int) -> Message | None:
         """Move a dead letter back under a new number, its attempts forgotten; None: no such."""
         ...
@@ -501,6 +566,10 @@ class Store(Protocol):
 
     def mailboxes(self) -> list[MailboxRow]:
         """Return every mailbox ever declared, by name."""
+        ...
+
+    def schedules(self) -> list[ScheduleRow]:
+        """Return every schedule ever declared, by name."""
         ...
 
     def depths(self, now: int) -> list[tuple[MailboxRow, Depth]]:

@@ -5,7 +5,7 @@ A function takes the desk first and returns what :mod:`.render` can show; it pri
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,28 @@ def timers(desk: Desk, mailbox: str | None = None) -> Listing:
 
     """
     return Listing(desk.rt.timers(mailbox), "no future calls and no retries")
+
+
+@command
+def schedules(desk: Desk) -> Listing:
+    """List the schedules: when each ticks next and has ticked last, in UTC; paused or not."""
+    return Listing(desk.rt.schedules(), "no schedules: no service has declared any here yet")
+
+
+@command
+def next(desk: Desk, schedule: str, *, n: int = 10) -> Listing:  # noqa: A001  (its name)
+    """Show the next instants of a schedule, in UTC and as the clock in its zone shows them.
+
+    Args:
+        schedule: its name.
+        n: how many.
+
+    """
+    found = [
+        {"at": at.astimezone(UTC), "there": at.isoformat(sep=" ")}
+        for at in desk.rt.next_runs(schedule, n)
+    ]
+    return Listing(found, "none asked for")
 
 
 @command
@@ -209,10 +231,10 @@ def discard(desk: Desk, id: int) -> Said:
 
 @command
 def pause(desk: Desk, mailbox: str) -> Said:
-    """Have a mailbox take no new turns, durably; what is told to it waits.
+    """Have a mailbox take no new turns, or a schedule not tick, durably; what is told waits.
 
     Args:
-        mailbox: its name.
+        mailbox: its name, or that of a schedule.
 
     """
     desk.rt.pause(mailbox)
@@ -221,7 +243,7 @@ def pause(desk: Desk, mailbox: str) -> Said:
 
 @command
 def resume(desk: Desk, mailbox: str) -> Said:
-    """Have a paused mailbox go on.
+    """Have a paused mailbox or schedule go on.
 
     Args:
         mailbox: its name.

@@ -1,7 +1,7 @@
 """The engine: the living parts of an owner, built at its start and ended at its stop.
 
-It composes the supervision tree (root -> timers, mailboxes -> workers), hands what was committed to
-whom it is for, and watches for what other processes have written.
+It composes the supervision tree (root -> timers, schedules, mailboxes -> workers), hands what was
+committed to whom it is for, and watches for what other processes have written.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from ..actors.cron import CronActor
 from ..actors.environment import Environment
 from ..actors.mail import Flood, MailboxSpec, Refill, SetPaused
 from ..actors.mailbox import MailboxActor
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 
     from ..actors.asks import Asked
     from ..actors.driver import ThreadDriver
+    from ..actors.ticks import ScheduleSpec
     from ..clock import Clock
     from ..errors import StoreOwned
     from ..events import Events
     from ..persistence.committer import Committer
     from ..persistence.slots import Slots
-    from ..persistence.store import MailboxRow, Message, Store, Written
+    from ..persistence.store import MailboxRow, Message, ScheduleRow, Store, Written
 
 #: Seconds between two looks for actors that nobody uses.
 SWEEP = 30.0
@@ -76,6 +78,8 @@ class Engine:
         self.root = Supervisor.launch(self.environment, "root", give_up=give_up)
         self.timers = TimerActor.launch(self.environment, self.root)
         self.root.essential.add(self.timers.name)
+        self.schedules = CronActor.launch(self.environment, self.root)
+        self.root.essential.add(self.schedules.name)
         self.supervisor = Supervisor.launch(self.environment, "mailboxes", self.root)
         self.environment.timers = self.timers
         self.mailboxes: dict[int, MailboxActor] = {}
@@ -104,6 +108,10 @@ class Engine:
                 "mailbox.declared", mailbox=spec.name, workers=spec.workers, keyed=spec.keyed
             )
 
+    def schedule(self, spec: ScheduleSpec, row: ScheduleRow) -> None:
+        """Bring a declared schedule to life."""
+        self.schedules.attach(spec, row)
+
     def start(self) -> None:
         """Let the actors run."""
         self.environment.driver.start()
@@ -115,6 +123,7 @@ class Engine:
 
     def shut(self) -> None:
         """Start no handler any more, and take no ask; those that are not running are answered."""
+        self.schedules.halt()
         for mailbox in list(self.mailboxes.values()):
             with mailbox.lock:
                 mailbox.stopping = True
@@ -144,6 +153,7 @@ class Engine:
 
     def crash(self) -> None:
         """Stop everything at once and keep nothing: for tests of what a crash leaves."""
+        self.schedules.halt()
         for mailbox in self.mailboxes.values():
             with mailbox.lock:
                 mailbox.stopping = True
@@ -307,7 +317,7 @@ class Engine:
         environment = self.environment
         if environment.committer.pending or environment.driver.busy:
             return False
-        cells = [self.root, self.supervisor, self.timers, *self.mailboxes.values()]
+        cells = [self.root, self.supervisor, self.timers, self.schedules, *self.mailboxes.values()]
         if any(cell.actor_inbox.scheduled or cell.actor_inbox.has_work for cell in cells):
             return False
         now = environment.clock.now()
@@ -390,6 +400,7 @@ class Engine:
         self.timers.post("reload")
 
     def _read_pauses(self) -> None:
+        self.schedules.reread()
         for row in self.environment.store.mailboxes():
             mailbox = self.mailboxes.get(row.id)
             if mailbox is not None and mailbox.paused != row.paused:

@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..actors.mail import MailboxSpec
+    from ..actors.ticks import ScheduleSpec
     from ..clock import Clock
     from ..events import Events
     from ..persistence.sqlite import SqliteStore
     from ..persistence.store import Unit, Written
     from .registry import Registry
+    from .schedules import Schedules
 
 Role = Literal["client", "standby", "owner"]
 #: Seconds without a look at the store after which an owner counts as stuck.
@@ -50,6 +52,7 @@ class Host:
         home: the runtime.
         store: the store.
         registry: what this process declares.
+        schedules: those that it declares.
         clock: of deadlines.
         events: told here.
         threads: the most threads that run handlers.
@@ -61,6 +64,7 @@ class Host:
         home: object,
         store: SqliteStore,
         registry: Registry,
+        schedules: Schedules,
         clock: Clock,
         events: Events,
         threads: int,
@@ -73,6 +77,7 @@ class Host:
         self.ended = threading.Event()
         self._home = home
         self._registry = registry
+        self._schedules = schedules
         self._clock = clock
         self._events = events
         self._threads = threads
@@ -171,6 +176,13 @@ class Host:
             elif self.started:
                 self._registry.know_all()
 
+    def schedule(self, spec: ScheduleSpec) -> None:
+        """Bring a schedule to life that was declared after the start."""
+        with self._lock:
+            if self.engine is not None:
+                self.engine.schedule(spec, self._schedules.store_one(spec))
+                self.engine.environment.driver.drain()
+
     def wake(self) -> None:
         """Have the owner look for what was committed on somebody's own connection."""
         engine = self.engine
@@ -239,6 +251,8 @@ class Host:
         self.committer.become(engine, epoch, last)
         for spec, row in self._registry.store_all():
             engine.add(spec, row)
+        for schedule, stored in self._schedules.store_all():
+            engine.schedule(schedule, stored)
         self.engine, self.role = engine, "owner"
         self._bell = Bell(self.store.companion.socket, engine.ring)
         if self._events.on:

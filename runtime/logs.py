@@ -26,6 +26,12 @@ _LEVELS = {
     "message.failed": logging.WARNING,
     "message.dead": logging.ERROR,
     "message.unknown": logging.WARNING,
+    "schedule.changed": logging.INFO,
+    "schedule.stopped": logging.WARNING,
+    "schedule.skipped": logging.WARNING,
+    "schedule.missed": logging.WARNING,
+    "schedule.paused": logging.INFO,
+    "schedule.resumed": logging.INFO,
     "mailbox.paused": logging.INFO,
     "mailbox.resumed": logging.INFO,
     "mailbox.faulted": logging.ERROR,
@@ -61,7 +67,15 @@ class LogSubscriber:
         if event.name.startswith(_RARE):
             logger.log(level, "%s %s %s", self._store, event.name, fields)
             return
-        what = (event.name, str(event.fields.get("mailbox") or event.fields.get("actor") or ""))
+        what = (
+            event.name,
+            str(
+                event.fields.get("mailbox")
+                or event.fields.get("actor")
+                or event.fields.get("schedule")
+                or ""
+            ),
+        )
         now = monotonic()
         if now - self._last.get(what, -1.0) < 1.0:
             self._held[what] = self._held.get(what, 0) + 1

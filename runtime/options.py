@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from ..actors.retry import RetryPolicy
+    from ..actors.ticks import Missed, Overlap
     from ..actors.turn import Context
     from ..persistence.store import IfExists
     from .mailbox_ref import Receives
@@ -36,6 +37,17 @@ class MailboxOptions(TypedDict, total=False):
     rate: str | None
     topics: str | Sequence[str]
     retain: float | str | timedelta | None
+
+
+class CronOptions(TypedDict, total=False):
+    """Of :meth:`Runtime.cron`."""
+
+    name: str | None
+    message: Any
+    tz: str
+    missed: Missed
+    overlap: Overlap
+    jitter: float | str | timedelta
 
 
 class _AllOptions(TypedDict, total=False):

@@ -60,6 +60,31 @@ class TimerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleInfo:
+    """A schedule.
+
+    Attributes:
+        name: of it.
+        expression: as it was declared.
+        tz: the zone that it is reckoned in.
+        to: the mailbox that its ticks go to.
+        next_at: the instant of its next tick, UTC, without jitter; None: it does not tick, because
+            it is paused or the owner's code declares it no longer.
+        last_at: the instant of its last tick, UTC; None: it has not ticked yet.
+        paused: it does not tick.
+
+    """
+
+    name: str
+    expression: str
+    tz: str
+    to: str
+    next_at: datetime | None
+    last_at: datetime | None
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MessageInfo:
     """A message: one that waits or runs, one that was kept when it was handled, a dead letter.
 

@@ -16,6 +16,7 @@ from .logs import LogSubscriber
 from .looking import Looking
 from .mailbox_ref import MailboxRef
 from .registry import Registry, caller_scope
+from .schedules import Schedules
 from .sender import Sender
 from .signals import serve
 from .transaction import Transaction
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from ..actors.ticks import Missed, Overlap
     from ..clock import Clock
     from ..persistence.store import IfExists
     from .options import (
         Class,
+        CronOptions,
         Function,
         Key,
         MailboxOptions,
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
         Overflow,
         TellOptions,
     )
-    from .records import DeadLetter, MailboxInfo, MessageInfo, TimerInfo
+    from .records import DeadLetter, MailboxInfo, MessageInfo, ScheduleInfo, TimerInfo
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -85,9 +88,12 @@ class Runtime:
         self._logs = LogSubscriber(self.events, path.name)
         self._store = SqliteStore(path, durability=durability, network_ok=network_ok)
         self._registry = Registry(self._store)
-        self._host = Host(self, self._store, self._registry, clock, self.events, threads)
         self._sender = Sender(
             self, self._store, lambda: self._host.committer, self._registry, clock
+        )
+        self._schedules = Schedules(self._store, self._registry, self._sender, clock, self.events)
+        self._host = Host(
+            self, self._store, self._registry, self._schedules, clock, self.events, threads
         )
         self._sender.asking = Asking(self, self._host, self._sender, self._registry)
         self._looking = Looking(
@@ -279,6 +285,67 @@ class Runtime:
             return declare
         declare(worker)
         return MailboxRef[Any, Any](self._sender, name)
+
+    @overload
+    def cron(
+        self, expression: str, *, to: None = None, retry: RetryPolicy | None = ...,
+        timeout: float | None = ..., **options: Unpack[CronOptions],
+    ) -> Callable[[W], W]: ...  # fmt: skip
+    @overload
+    def cron(self, expression: str, *, to: Any, **options: Unpack[CronOptions]) -> str: ...
+    def cron(
+        self,
+        expression: str,
+        *,
+        name: str | None = None,
+        to: Any = None,
+        message: Any = None,
+        tz: str = "UTC",
+        missed: Missed = "last",
+        overlap: Overlap = "skip",
+        jitter: float | str | timedelta = 0.0,
+        retry: RetryPolicy | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Declare a schedule: as a decorator of what it runs, or by a call with ``to=``.
+
+        The owner ticks: each tick is a durable message, told once however many processes declare
+        the schedule. A job for a time of day runs once where the zone's clock jumps, at the first
+        valid instant of a gap and in the first pass of a fold; wildcard minutes and hours follow
+        the clock. An instant that nothing ticked at is late for 60 seconds, or half the distance
+        to the next one if that is less, and ticks still; after that it is missed.
+
+        Args:
+            expression: minute, hour, day, month, weekday; a sixth field, last, is seconds. Or
+                ``@yearly``, ``@monthly``, ``@weekly``, ``@daily``, ``@hourly``.
+            name: of the schedule; default: the function's, or the mailbox's.
+            to: where ticks go: a name, a MailboxRef, a worker. None: the decorated function is the
+                worker of a mailbox of the schedule's name. It may take nothing, the tick, or the
+                tick and the context.
+            message: what is told; None: a :class:`Tick`.
+            tz: the zone's IANA name.
+            missed: ``"last"``: one tick for the newest missed instant, with the count; ``"skip"``:
+                none; ``"all"``: one each, for the newest 100. An event tells of them.
+            overlap: ``"skip"``: no tick while the last one's message is neither handled, dead nor
+                cancelled (an event tells of it); ``"allow"``.
+            jitter: each tick comes up to so many seconds later, by chance but the same in every
+                process.
+            retry: of the function's mailbox; not with ``to``.
+            timeout: of the function's mailbox, in seconds; not with ``to``.
+
+        Returns:
+            a decorator that returns the function unchanged; with ``to``, the schedule's name.
+
+        Raises:
+            BadSchedule: the expression or the zone cannot work; the text marks what.
+            ConfigError: an option cannot work, or the name is taken.
+            MessageError: the mailbox does not accept what it would be told.
+
+        """
+        return self._schedules.cron(
+            expression, name=name, to=to, message=message, tz=tz, missed=missed, overlap=overlap,
+            jitter=jitter, retry=retry, timeout=timeout, scope=caller_scope(2), host=self._host,
+        )  # fmt: skip
 
     # --- sending -----------------------------------------------------------------------------
 
@@ -660,6 +727,23 @@ class Runtime:
         """
         return self._looking.timers(mailbox)
 
+    def schedules(self) -> list[ScheduleInfo]:
+        """Return every schedule of the store, by name; those too that no code declares any more."""
+        return self._schedules.infos()
+
+    def next_runs(self, schedule: Any, n: int = 10) -> list[datetime]:
+        """Return the next instants of a schedule, in its zone, without jitter.
+
+        Args:
+            schedule: its name, or the function that it runs; paused or not.
+            n: how many, at most 10,000.
+
+        Raises:
+            LookupError: there is no such schedule.
+
+        """
+        return self._schedules.next_runs(schedule, n)
+
     def peek(self, mailbox: Any, n: int = 10) -> list[MessageInfo]:
         """Return the first messages of a mailbox without touching them.
 
@@ -720,21 +804,30 @@ class Runtime:
         return self._looking.discard(id, self.events)
 
     def pause(self, mailbox: Any) -> None:
-        """Have a mailbox take no new turns, durably; what is told to it waits.
+        """Have a mailbox take no new turns, and a schedule of that name tick no more, durably.
+
+        What is told to the mailbox waits. What a paused schedule would have ticked does not happen,
+        not later either.
 
         Args:
-            mailbox: which.
+            mailbox: a mailbox, or the name of a schedule; both, where they have one name.
+
+        Raises:
+            MailboxNotFound: there is neither.
 
         """
-        self._looking.pause(mailbox, paused=True)
+        self._schedules.pause(mailbox, self._looking, paused=True)
         self._host.look_again()
 
     def resume(self, mailbox: Any) -> None:
-        """Have a paused mailbox go on.
+        """Have a paused mailbox, and a paused schedule of that name, go on; again is nothing.
 
         Args:
-            mailbox: which.
+            mailbox: as for :meth:`pause`.
+
+        Raises:
+            MailboxNotFound: there is neither.
 
         """
-        self._looking.pause(mailbox, paused=False)
+        self._schedules.pause(mailbox, self._looking, paused=False)
         self._host.look_again()

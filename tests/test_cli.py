@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -199,6 +200,40 @@ def test_discard_deletes_a_dead_letter(call: Call) -> None:
     assert call("discard", str(number)).line == {"discarded": number}
     assert call("dead").lines == []
     assert call("discard", str(number)).code == 3
+
+
+@pytest.fixture
+def clockwork(store: Path) -> Path:
+    """Give the store a schedule that ticks at nine in Paris."""
+    board = Board(Runtime(store, clock=ManualClock()))
+    board.rt.cron("0 9 * * *", name="report", to="mail", tz="Europe/Paris")
+    board.start()
+    board.advance("24h")
+    board.stop()
+    return store
+
+
+def test_schedules_and_their_next_instants(clockwork: Path, call: Call) -> None:
+    assert call("schedules").line == {
+        "name": "report", "expression": "0 9 * * *", "tz": "Europe/Paris", "to": "mail",
+        "next_at": "2024-01-02T08:00:00Z", "last_at": "2024-01-01T08:00:00Z", "paused": False,
+    }  # fmt: skip
+    found = call("next", "report", "-n", "3").lines
+    assert len(found) == 3
+    for line in found:
+        there = datetime.fromisoformat(line["there"])
+        assert (there.hour, there.minute, there.second) == (9, 0, 0)
+        assert there == datetime.fromisoformat(line["at"])
+    assert call("pause", "report").code == 0
+    assert call("schedules").line["next_at"] is None
+    assert call("resume", "report").code == 0
+    assert call("schedules").line["next_at"] == found[0]["at"]
+    assert call("next", "raport").code == 3
+    assert "did you mean 'report'" in call("next", "raport").err
+    assert call("schedules", "--format", "table").out.splitlines()[0].split()[:2] == [
+        "name",
+        "expression",
+    ]
 
 
 def test_pause_and_resume_are_durable(call: Call) -> None:

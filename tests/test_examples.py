@@ -52,8 +52,8 @@ def wait_until_handled(store: Path) -> None:
     looker.stop()
 
 
-def test_there_are_seven() -> None:
-    assert [program.name[:2] for program in PROGRAMS] == [f"{n:02}" for n in range(1, 8)]
+def test_there_are_eight() -> None:
+    assert [program.name[:2] for program in PROGRAMS] == [f"{n:02}" for n in range(1, 9)]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)

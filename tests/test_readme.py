@@ -45,6 +45,7 @@ DEAD, LIMITS, BILL, PLACE = map(
     piece, ["for letter in", "def thumbnail", "def bill", "CREATE TABLE"]
 )
 HTTP, TEST, LOOK = map(piece, ["FastAPI", "a_reminder_comes", "rt.mailboxes()"])
+CRON = piece("@rt.cron")
 
 
 class Tour:
@@ -163,6 +164,21 @@ def test_what_is_published_and_limited_is_handled_and_kept(tour: Tour) -> None:
     (kept,) = [m for n in range(1, 9) if (m := rt.find(n)) is not None and m.state == "handled"]
     assert (kept.mailbox, kept.result) == ("invoices", "invoice-7.pdf")
     assert [address for address, _ in tour.delivered] == ["ada@example.org"]
+
+
+def test_schedules_tick(tour: Tour) -> None:
+    tour.up = True
+    tour.module.rt = Runtime("ticks.db", clock=ManualClock())  # type: ignore[attr-defined]
+    tour.read(SEND, CRON)
+    rt: Runtime = tour.names["rt"]
+    with Board(rt) as board:
+        board.advance("31d 6h")
+        assert [address for address, _ in tour.delivered if "boss" in address] == [
+            "boss@example.org"
+        ] * 31
+        assert [address for address, _ in tour.delivered if "billing" in address] == [
+            "billing@example.org"
+        ] * 2
 
 
 @pytest.mark.filterwarnings("ignore:SQLite .* can corrupt a database:RuntimeWarning")
