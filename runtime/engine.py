@@ -342,7 +342,9 @@ class Engine:
                 return False
             if mailbox.held_back:
                 return True
-            return not mailbox.window.ready and not mailbox.window.hungry
+            crashed = sum(cell.crashed for cell in mailbox.cells)  # until their back-off is over
+            ready = mailbox.window.ready and crashed < mailbox.spec.workers
+            return not ready and not mailbox.window.hungry
 
     def _running(self, *, seal: bool = False) -> list[tuple[str, int]]:
         found = []

@@ -48,6 +48,24 @@ class GroupContract(ContractBase):
         write(store, *[Unit(ack=each) for each in told[::2]])
         assert bodies(store, box) == [b"1", b"3", b"5"]
 
+    @pytest.mark.parametrize("acked", [(0, 2), (0, 2, 2)])
+    def test_an_acknowledgement_that_finds_nothing_takes_no_other_with_it(
+        self, store: Store, box: int, acked: tuple[int, ...]
+    ) -> None:
+        told = tell(store, box, b"0", b"1", b"2")
+        if len(acked) == 2:
+            write(store, Unit(ops=[Cancel(box, told[2].number)]))
+        turns = [Unit(ack=told[n]) for n in acked]
+        write(store, *turns)
+        assert bodies(store, box) == [b"1"]
+        assert [turn.outcome for turn in turns].count(Outcome.VOID) == 1
+
+    def test_messages_with_and_without_a_key_keep_what_they_have(
+        self, store: Store, box: int
+    ) -> None:
+        write(store, Unit(tells=[message(box, b"1"), message(box, b"2", key="a")]))
+        assert [m.key for m in store.waiting(box, after=None, limit=9)] == [None, "a"]
+
     def test_the_last_state_of_a_group_is_the_one_that_stays(self, store: Store, box: int) -> None:
         states = [State(box, key, "json", 1, b"%d" % n) for n in range(3) for key in "ab"]
         write(store, *[Unit(state=each) for each in states])

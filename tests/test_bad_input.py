@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +47,7 @@ def three(_a: int, _b: int, _c: int) -> None:
     """Take too much for a worker."""
 
 
+SOON = datetime(2030, 1, 1, tzinfo=UTC)
 BAD: list[tuple[str, Callable[[Runtime], Any], type[Exception], str]] = [
     ("nearest name", lambda rt: rt.tell("greeting", "x"), MailboxNotFound, "'greetings'"),
     ("a stranger", lambda rt: rt.tell(print, "x"), MailboxNotFound, "declare it"),
@@ -65,6 +66,11 @@ BAD: list[tuple[str, Callable[[Runtime], Any], type[Exception], str]] = [
     ("naive at", lambda rt: rt.tell("greetings", "x", at=datetime(2030, 1, 1)), MessageError,  # noqa: DTZ001  (the mistake)
      "time zone"),
     ("beyond", lambda rt: rt.tell("greetings", "x", after="99999999d"), MessageError, "9999"),
+    ("long id", lambda rt: rt.tell("greetings", "x", id="i" * 1001), MessageError, "1000"),
+    ("if_exists", lambda rt: rt.tell("greetings", "x", id="i", if_exists=as_any("sometimes")),
+     ConfigError, '"keep"'),
+    ("after and at", lambda rt: rt.tell("greetings", "x", after=1, at=SOON),
+     ConfigError, "not both"),
     ("cancel", lambda rt: rt.cancel("greetings", as_any(1.5)), MessageError, "number"),
     ("requeue", lambda rt: rt.requeue(77), LookupError, "rt.dead()"),
     ("twice", lambda rt: rt.mailbox("greetings", print), ConfigError, "another name"),
@@ -126,6 +132,28 @@ def test_retry_later_that_is_not_understood_is_a_failure_like_any_other(board: B
         board.rt.tell("work", 1)
         board.settle()
         assert "30m" in board.rt.dead()[0].error
+
+
+class Mute(Exception):
+    """An error that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RecursionError
+
+
+@pytest.mark.parametrize("error", [ValueError("\ud800"), Mute()])
+def test_an_error_whose_text_cannot_be_stored_is_a_dead_letter_all_the_same(
+    board: Board, error: Exception
+) -> None:
+    def work(_n: int) -> None:
+        raise error
+
+    board.rt.mailbox("work", work, retry=RetryPolicy(attempts=1))
+    with board:
+        board.rt.tell("work", 1)
+        board.settle()
+        (letter,) = board.rt.dead("work")
+        assert type(error).__name__ in letter.error
 
 
 def test_a_newer_store_may_have_older_clients_but_no_older_owner(tmp_path: Path) -> None:

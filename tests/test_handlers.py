@@ -93,6 +93,8 @@ def test_a_class_has_its_context_only_while_it_handles(board: Board) -> None:
             seen.append((n, self.context.mailbox))
 
         def on_stop(self) -> None:
+            with pytest.raises(AttributeError):
+                _ = self.context
             seen.append("stop")
 
     board.rt.mailbox("w", Worker)
@@ -589,16 +591,20 @@ def test_a_hundred_thousand_failures_log_few_lines(
     assert 1 <= len(lines) <= 10
 
 
-def test_stop_from_a_handler_does_not_wait_for_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_stop_from_a_handler_does_not_wait_for_itself(tmp_path: Path, kind: str) -> None:
     rt = Runtime(tmp_path / "b.db")
     ended = Waits(rt, "runtime.stopped")
 
-    @rt.mailbox("work")
     def work(_n: int) -> None:
         rt.stop(timeout=5)
 
+    async def work_async(_n: int) -> None:
+        rt.stop(timeout=5)
+
+    rt.mailbox("work", work if kind == "sync" else work_async)
     rt.start()
-    rt.tell(work, 1)
+    rt.tell("work", 1)
     ended.wait()
     assert rt.mailboxes()[0].waiting == 0
 

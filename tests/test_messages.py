@@ -238,6 +238,8 @@ def test_an_upcast_that_fails_or_gives_nonsense_is_a_message_error() -> None:
     accepts = Accepts(Renamed, WHAT)
     upcast("bill", version=1)(lambda data: data["nothing"])
     assert "upcast of 'bill' version 1 failed" in refused(accepts.decode, "bill", 1, b"{}")
+    upcast("bill", version=1)(lambda _: 1 / 0)
+    assert "ZeroDivisionError" in refused(accepts.decode, "bill", 1, b"{}")
     upcast("bill", version=1)(lambda _: {"total": "many"})
     assert "does not accept" in refused(accepts.decode, "bill", 1, b"{}")
     upcast("bill", version=1)(lambda _: {"total": object()})

@@ -1,5 +1,6 @@
 """Owning a store is a lock that others may look at."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -36,3 +37,25 @@ def test_who_looks_is_in_nobodys_way(tmp_path: Path) -> None:
     finally:
         ended.set()
         thread.join()
+
+
+def test_the_lock_says_who_holds_it_now_and_is_not_inherited(tmp_path: Path) -> None:
+    (tmp_path / "owner").write_text("123456789012")  # a longer number of one before
+    owner = Ownership(tmp_path / "owner")
+    assert owner.take()
+    assert owner.owner() == os.getpid()
+    assert owner._fd is not None
+    assert not os.get_inheritable(owner._fd)
+    owner.release()
+
+
+def test_who_stands_by_can_be_told_to_stop(tmp_path: Path) -> None:
+    owner, standby = Ownership(tmp_path / "owner"), Ownership(tmp_path / "owner")
+    assert owner.take()
+    standby.stand_by(lambda: None)
+    thread = standby._thread
+    assert thread is not None
+    standby.release()
+    assert not thread.is_alive()
+    owner.release()
+    assert not standby.held

@@ -337,6 +337,21 @@ def test_a_backlog_told_after_the_clock_was_set_back_is_neither_early_nor_lost(
         assert seen == [-1, *range(6000)]
 
 
+def test_a_backlog_that_was_due_before_the_clock_was_set_back_is_not_lost(board: Board) -> None:
+    """Part of it is in memory, and has been handed over; the rest comes when it is due again."""
+    seen: list[int] = []
+    board.rt.mailbox("jobs", seen.append)
+    with board:
+        board.rt.pause("jobs")
+        board.rt.tell_many("jobs", range(3000), after="1h")
+        board.advance("1h")
+        board.clock.shift(-3600)
+        board.rt.resume("jobs")
+        board.settle()
+        board.advance("1h")
+        assert sorted(seen) == [*range(3000)]
+
+
 def test_a_timer_that_its_actor_hears_of_late_is_handled_once(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
