@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -150,3 +151,32 @@ def test_an_idle_owner_takes_about_no_cpu(tmp_path: Path) -> None:
         real, cpu = monotonic() - real, sum(os.times()[:2]) - cpu
     assert real > 0.5  # it does not look without a pause
     assert cpu / real < 0.1
+
+
+def test_async_handlers_run_on_the_hosts_loop_where_it_gives_one(tmp_path: Path) -> None:
+    rt = Runtime(tmp_path / "b.db")
+    ran: list[tuple[object, str]] = []
+    done = threading.Event()
+
+    @rt.mailbox("jobs")
+    async def jobs(n: int) -> None:
+        ran.append((asyncio.get_running_loop(), threading.current_thread().name))
+        done.set()
+        if n == 1:
+            here.set()
+
+    here = asyncio.Event()
+
+    async def host() -> object:
+        async with rt:
+            await rt.tell_async(jobs, 1)
+            await asyncio.wait_for(here.wait(), PATIENCE)
+        return asyncio.get_running_loop()
+
+    loop = asyncio.run(host())
+    assert ran == [(loop, threading.current_thread().name)]
+    done.clear()
+    with rt:
+        rt.tell(jobs, 2)
+        assert done.wait(PATIENCE)
+    assert ran[1][1] == "callboard-loop"
