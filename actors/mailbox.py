@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..persistence.store import LAST, Message, Outcome, Reserve, Unit
 from .answering import Answering
 from .cell import Cell
+from .expiry import Expiry
 from .mail import Blocked, DueNow, Flood, MailboxSpec, Refill, SetPaused
 from .messages import PLAIN
 from .rate import Limiter
@@ -79,6 +80,7 @@ class MailboxActor(Cell):
             self.limiter = Limiter(rate, reserved, environment.clock.now())
         self.recovery = Recovery(self)
         self.settling = Settling(self)
+        self.expiry = Expiry(self)
         self._idle: list[WorkerCell] = []
         self._refilling = False
         self._set_back = False
@@ -159,7 +161,8 @@ class MailboxActor(Cell):
             hungry = self.window.hungry and not self._refilling
             if hungry:
                 self._refilling = True
-        if hungry or self.limiter is not None:
+            ends = self.expiry.saw(messages)
+        if hungry or ends or self.limiter is not None:
             self.post(Refill())
         self.dispatch()
 
@@ -169,6 +172,8 @@ class MailboxActor(Cell):
         Runs: on the committing thread. What is due until ``due_upto`` is the mailbox's; as with
         what waits, it must be known here before its own turn can be settled.
         """
+        if self.expiry.saw(messages):
+            self.post(Refill())
         upto = self._due_until()
         ours = [m for m in messages if m.due is not None and m.due <= upto]
         if not ours:
@@ -206,6 +211,7 @@ class MailboxActor(Cell):
             case Flood():
                 with self.lock:
                     self.window.flood((0, message.number))
+                    self.expiry.next = 0
             case SetPaused():
                 self._set_paused(paused=message.paused)
             case Blocked():
@@ -217,6 +223,7 @@ class MailboxActor(Cell):
             with self.lock:
                 self.window.due_in_store()
         self.recovery.unblock_due()
+        self.expiry.run()
         self._fill()
         self.dispatch()
         self._wake()
@@ -370,7 +377,9 @@ class MailboxActor(Cell):
 
     def _wake(self) -> None:
         """Look again when a key may go on, and after the clock was set back at what is hidden."""
-        due = self.recovery.due
+        due = self.expiry.next
+        if (key_free := self.recovery.due) is not None:
+            due = key_free if due is None else min(due, key_free)
         if self.limiter is not None:
             with self.lock:
                 free = self.limiter.next(self.environment.clock.now())

@@ -15,6 +15,8 @@ from .fate import decide
 from .mail import Blocked, Refill
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..persistence.store import Message
     from .activation import Activation
     from .mailbox import MailboxActor
@@ -59,14 +61,14 @@ class Settling:
         shared.committer.stage(unit)
         mailbox.finished(message)
 
-    def expired(self, message: Message) -> None:
+    def expired(self, message: Message, done: Callable[[], None] | None = None) -> None:
         """Remove a message whose time is over; its handler does not run.
 
-        Runs: on the handler thread that would have run it.
+        Runs: on the handler thread that would have run it, or as the mailbox's actor; ``done`` on
+        the committing thread, when that is on disk.
         """
-        unit = Unit(ack=message, size=64, settle=lambda done: self._over(done, message))
+        unit = Unit(ack=message, size=64, settle=lambda unit: self._over(unit, message, done))
         self._mailbox.environment.committer.stage(unit)
-        self._mailbox.finished(message)
 
     def settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         """Learn what became of a turn. Runs: on the committing thread, after the commit."""
@@ -125,15 +127,16 @@ class Settling:
         self.failed(turn, activation, error)
         mailbox.post(Refill())
 
-    def _over(self, unit: Unit, message: Message) -> None:
+    def _over(self, unit: Unit, message: Message, done: Callable[[], None] | None) -> None:
         mailbox = self._mailbox
         with mailbox.lock:
             mailbox.window.settled(message)
-        if mailbox.environment.events.on:
-            name = "message.expired" if unit.outcome is Outcome.COMMITTED else "message.void"
+        if mailbox.environment.events.on and unit.outcome is Outcome.COMMITTED:
             mailbox.environment.events.emit(
-                name, mailbox=mailbox.spec.name, id=message.number, key=message.key
+                "message.expired", mailbox=mailbox.spec.name, id=message.number, key=message.key
             )
+        if done is not None:
+            done()
 
     def _tell(self, unit: Unit, turn: Turn) -> None:
         mailbox, message = self._mailbox, turn.message

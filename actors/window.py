@@ -284,6 +284,22 @@ class Window:
         self.loaded += 1
         self._queue(key)
 
+    def take_out(self, message: Message) -> bool:
+        """Let go of a message that waits, in memory or in the store; False: it is in hand."""
+        held = self.held.get(message.number)
+        if held is not None:
+            key = self._keys.get(message.key if self.keyed else None)
+            queue = key.due if key is not None and held.due is not None else None
+            queue = queue if queue is not None or key is None else key.waiting
+            if queue is None or held not in queue:
+                return False
+            queue.remove(held)
+            self.loaded -= 1
+            del self.held[message.number]
+        if self._gone is not None:
+            self._gone.add(message.number)
+        return True
+
     def drop(self, number: int) -> bool:
         """Mark a message as cancelled; it will not be handed out. False: it is not held."""
         if self._gone is not None:

@@ -141,6 +141,7 @@ class WorkerCell(Cell):
             return
         if message.expires_at is not None and message.expires_at <= environment.clock.now():
             mailbox.settling.expired(message)
+            mailbox.finished(message)
             return
         spec = mailbox.spec
         turn = Turn(environment, spec.name, message, environment.clock.now(), self.lock)

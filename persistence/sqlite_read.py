@@ -66,6 +66,12 @@ WHERE mailbox = :mailbox AND due IS NOT NULL AND (due, number) > (:due, :number)
 ORDER BY due, number LIMIT :limit"""
 _PRESENT = """
 SELECT number FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
+_EXPIRED = f"""
+SELECT {COLUMNS} FROM callboard_message
+WHERE mailbox = ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
+_NEXT_EXPIRY = """
+SELECT min(expires_at) FROM callboard_message
+WHERE mailbox = ? AND expires_at IS NOT NULL AND expires_at > ?"""
 _DONE_COLUMNS = (
     "number, mailbox, name, key, kind, body, told_at, attempts, handled_at, took, result"
 )
@@ -255,6 +261,15 @@ class SqliteReader:
         return self._rows(
             "SELECT at, count FROM callboard_rate WHERE mailbox = ? ORDER BY at", (mailbox,)
         )
+
+    def expired(self, mailbox: int, now: int, limit: int) -> list[Message]:
+        """See Store."""
+        return self._messages(_EXPIRED, (mailbox, now, limit))
+
+    def next_expiry(self, mailbox: int, now: int) -> int | None:
+        """See Store."""
+        found: int | None = self._rows(_NEXT_EXPIRY, (mailbox, now))[0][0]
+        return found
 
     def heartbeat(self) -> tuple[int, int, int]:
         """See Store."""

@@ -616,6 +616,14 @@ class Store(Protocol):
         """Return the (instant, count) of what a limited mailbox has reserved, by instant."""
         ...
 
+    def expired(self, mailbox: int, now: int, limit: int) -> list[Message]:
+        """Return messages of a mailbox whose time is over, the longest first."""
+        ...
+
+    def next_expiry(self, mailbox: int, now: int) -> int | None:
+        """Return when the next message of a mailbox expires, after now."""
+        ...
+
     def sweep(self, now: int) -> int:
         """Delete what is kept no longer: handled messages, told names, progress of what is gone.
 

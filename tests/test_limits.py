@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from callboard import ConfigError, Context, MailboxFull, MessageError, Runtime
+from callboard import ConfigError, Context, MailboxFull, MessageError, RetryPolicy, Runtime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +55,41 @@ def test_a_message_that_has_expired_is_not_handled_and_is_no_dead_letter(board: 
         assert board.rt.find(number) is None
         assert board.rt.dead() == []
         assert events.count("message.expired") == 1
+
+
+def test_what_nobody_comes_to_expires_in_its_time(board: Board) -> None:
+    """A paused mailbox, a blocked key, a backlog in the store."""
+    seen: list[tuple[str, float]] = []
+    begun = board.clock.now()
+    board.rt.events.subscribe(
+        lambda e: seen.append((e.fields["mailbox"], (board.clock.now() - begun) / 3.6e9)),
+        "message.expired",
+    )
+
+    def fails(number: int) -> None:
+        if number < 0:
+            raise ArithmeticError
+
+    board.rt.mailbox("paused", lambda _: None, capacity=1000)
+    board.rt.mailbox(
+        "keyed", fails, keyed=lambda _: "one", retry=RetryPolicy(delay=36_000, limit=36_000)
+    )
+    with board:
+        board.rt.pause("paused")
+        board.rt.tell_many("paused", range(600), expires="1h")
+        board.rt.tell("paused", 1, after="1h", expires="1h")
+        board.rt.tell("keyed", -1)
+        board.settle()
+        board.rt.tell("keyed", 1, expires="3h")
+        board.crash()
+        board.advance("59m")
+        assert seen == []
+        board.advance("1m")
+        assert seen == [("paused", 1.0)] * 600
+        assert board.rt.mailboxes()[1].waiting == 1
+        board.rt.tell_many("paused", range(1000 - 1), expires="9h")
+        board.advance("2h")
+        assert seen[600:] == [("paused", 2.0), ("keyed", 3.0)]
 
 
 def test_a_future_call_expires_after_it_was_due(board: Board) -> None:

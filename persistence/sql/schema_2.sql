@@ -1,6 +1,9 @@
 -- Schema 2: schedules, names that are not told again, handled messages that are kept, the progress
 -- of running ones, how full a mailbox is, and how often one that is limited has started handlers.
 
+CREATE INDEX callboard_message_expires ON callboard_message (mailbox, expires_at)
+    WHERE expires_at IS NOT NULL;
+
 -- options: missed, overlap, jitter, ... as JSON. message: body of a fixed message; null: a tick.
 -- last_number: the message of the last tick. zone: of which zone data next_at was reckoned.
 CREATE TABLE callboard_schedule (
