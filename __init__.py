@@ -45,6 +45,7 @@ from .runtime.records import DeadLetter as DeadLetter
 from .runtime.records import MailboxInfo as MailboxInfo
 from .runtime.records import MessageInfo as MessageInfo
 from .runtime.records import ScheduleInfo as ScheduleInfo
+from .runtime.records import Stats as Stats
 from .runtime.records import TimerInfo as TimerInfo
 from .runtime.runtime import Runtime as Runtime
 from .runtime.transaction import Transaction as Transaction
@@ -56,6 +57,6 @@ __all__ = [
     "ConfigError", "Context", "DeadLetter", "Event", "HandlerTimeout", "MailboxFull", "MailboxInfo",
     "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError", "MessageInfo", "NotStarted",
     "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime", "ScheduleInfo", "SchemaTooNew",
-    "StoreBusy", "StoreError", "StoreFull", "StoreOwned", "Tick", "TimerInfo", "Transaction",
-    "TurnEnded", "WorkerActor", "__version__", "message", "upcast",
+    "Stats", "StoreBusy", "StoreError", "StoreFull", "StoreOwned", "Tick", "TimerInfo",
+    "Transaction", "TurnEnded", "WorkerActor", "__version__", "message", "upcast",
 ]  # fmt: skip

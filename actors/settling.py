@@ -32,8 +32,9 @@ class Settling:
     """
 
     def __init__(self, mailbox: MailboxActor) -> None:
-        """Keep nothing beside the mailbox's own."""
+        """Keep nothing beside the mailbox's own, and count."""
         self._mailbox = mailbox
+        self.handled = self.failures = 0
 
     def failed(self, turn: Turn, activation: Activation | None, error: BaseException) -> None:
         """Stage what a failed handler leaves: another attempt, or a dead letter.
@@ -87,6 +88,7 @@ class Settling:
                 mailbox.window.again(message)
             else:
                 mailbox.window.settled(message)
+                self._count(unit)
             if held:
                 mailbox.window.finished(message)
         if isinstance(unit.fate, Retry):
@@ -98,6 +100,13 @@ class Settling:
             mailbox.post(Refill())
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _count(self, unit: Unit) -> None:
+        if unit.outcome is Outcome.COMMITTED:
+            if unit.fate is None or isinstance(unit.fate, Done):
+                self.handled += 1
+            else:
+                self.failures += 1
 
     def _retried(self, fate: Retry, message: Message, outcome: Outcome | None) -> None:
         """After the commit: hand the message to the timers, or let its key go on in time."""

@@ -74,6 +74,8 @@ class Committer:
         self.epoch: int | None = None
         self.seen: int | None = None
         self.healthy = True
+        #: Groups that were committed.
+        self.commits = 0
         self._store = store
         self._hooks = hooks
         self._waiter = waiter
@@ -310,6 +312,7 @@ class Committer:
     def _settle(self, group: Sequence[Unit], written: Written) -> None:
         """Tell each unit and the runtime, in commit order; only then let the senders go on."""
         hooks, watched = self._role
+        self.commits += 1
         with self._lock:
             if watched and self.seen is not None:
                 self.seen = written.last

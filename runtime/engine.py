@@ -311,6 +311,11 @@ class Engine:
         self._read_pauses()
         self.environment.driver.drain()
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many messages were handled, and how many runs of handlers failed."""
+        settling = [mailbox.settling for mailbox in self.mailboxes.values()]
+        return sum(each.handled for each in settling), sum(each.failures for each in settling)
+
     @property
     def quiet(self) -> bool:
         """No row is due, no turn runs, nothing is staged."""

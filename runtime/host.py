@@ -87,6 +87,8 @@ class Host:
         self._ringer = Ringer(lambda: store.companion.socket)
         self._ownership = Ownership(store.companion.owner)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._commits = 0
+        self._counts = (0, 0)
         self.committer = Committer(store, _ClientHooks(self._ringer), pause=sleep)
         _hosts.add(self)
 
@@ -98,6 +100,22 @@ class Host:
     def owned(self) -> bool:
         """Somebody owns the store now."""
         return self.role == "owner" or self._ownership.owner() is not None
+
+    def owner(self) -> int | None:
+        """Return the process that owns the store."""
+        return os.getpid() if self.role == "owner" else self._ownership.owner()
+
+    @property
+    def commits(self) -> int:
+        """How many transactions this runtime has committed."""
+        return self._commits + self.committer.commits
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many messages were handled here, and how many runs of handlers failed."""
+        handled, failed = self._counts
+        engine = self.engine
+        now, then = engine.counts() if engine is not None else (0, 0)
+        return handled + now, failed + then
 
     def alive(self) -> bool:
         """Say whether its parts are moving: what a watchdog asks for.
@@ -148,7 +166,7 @@ class Host:
             self.committer.close()
             self._ringer.close()
             self.store.close()
-            self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
+            self._renew_committer()
         self.ended.set()
 
     def crash(self) -> None:
@@ -162,9 +180,10 @@ class Host:
             self.committer.close()
             if engine is not None:
                 engine.crash()
+                self._keep_counts(engine)
             self._let_go()
             self.store.close()
-            self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
+            self._renew_committer()
             self._registry.forget_rows()
 
     def declare(self, spec: MailboxSpec) -> None:
@@ -210,9 +229,17 @@ class Host:
         self._lock = threading.RLock()
         self.role, self.engine, self._slots = "client", None, None
         self.ended = threading.Event()
-        self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
+        self._renew_committer()
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _renew_committer(self) -> None:
+        self._commits += self.committer.commits
+        self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
+
+    def _keep_counts(self, engine: Engine) -> None:
+        handled, failed = engine.counts()
+        self._counts = (self._counts[0] + handled, self._counts[1] + failed)
 
     def _stop(self, timeout: float) -> None:
         unfinished: list[str] = []
@@ -225,6 +252,7 @@ class Host:
             self._bell = None
         if engine is not None:
             unfinished = engine.stop(timeout)
+            self._keep_counts(engine)
         self.committer.become(_ClientHooks(self._ringer), None, None)
         self._let_go()
         if self._events.on:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,15 +12,16 @@ import msgspec
 from ..clock import SECOND, instant
 from ..errors import MailboxNotFound, MessageError
 from ..persistence.slots import read as read_slots
-from .records import DeadLetter, MailboxInfo, MessageInfo, TimerInfo
+from .records import DeadLetter, MailboxInfo, MessageInfo, Stats, TimerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ..clock import Clock
     from ..events import Events
-    from ..persistence.store import DeadRow, DoneRow, MailboxRow, Message, Store
+    from ..persistence.sqlite import SqliteStore
+    from ..persistence.store import DeadRow, DoneRow, MailboxRow, Message
+    from .host import Host
     from .registry import Registry
 
 #: The most that one listing returns.
@@ -39,7 +41,12 @@ class Looking:
     """
 
     def __init__(
-        self, store: Store, registry: Registry, clock: Clock, slots: Path, owned: Callable[[], bool]
+        self,
+        store: SqliteStore,
+        registry: Registry,
+        clock: Clock,
+        slots: Path,
+        owned: Callable[[], bool],
     ) -> None:
         """Open nothing."""
         self._store = store
@@ -61,6 +68,20 @@ class Looking:
                 age, row.declaration.workers if live else 0, row.paused,
             ))  # fmt: skip
         return found
+
+    def stats(self, host: Host) -> Stats:
+        """See Runtime.stats."""
+        told, epoch, _ = self._store.heartbeat()
+        found = self.mailboxes()
+        ages = [m.oldest_age for m in found if m.oldest_age is not None]
+        handled, failed = host.counts()
+        return Stats(
+            str(self._store.path), host.role, host.owner(), epoch, self._store.schema, told,
+            len(found), sum(m.waiting for m in found), sum(m.running for m in found),
+            sum(m.later for m in found), sum(m.dead for m in found), max(ages, default=None),
+            _size(self._store.path), _size(Path(f"{self._store.path}-wal")), host.commits, handled,
+            failed,
+        )  # fmt: skip
 
     def timers(self, mailbox: Any) -> list[TimerInfo]:
         """See Runtime.timers."""
@@ -181,6 +202,13 @@ def _letter(row: DeadRow, name: str) -> DeadLetter:
         row.number, name, row.key, row.kind, _plain(row.body), row.error, row.traceback,
         row.attempts, instant(row.failed_at),
     )  # fmt: skip
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _handled(row: DoneRow, name: str) -> MessageInfo:

@@ -152,3 +152,47 @@ class DeadLetter:
     traceback: str
     attempts: int
     failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The store and this process in numbers.
+
+    Attributes:
+        store: path of the file.
+        role: of this runtime: ``"client"``, ``"standby"`` or ``"owner"``.
+        owner: process id of the owner; None: nobody owns the store.
+        epoch: how often the store was taken over.
+        schema: of the store.
+        told: the newest message number: so many were ever told.
+        mailboxes: how many the store knows.
+        waiting: messages told, due and not yet acknowledged, in all mailboxes.
+        running: being handled now.
+        later: future calls and retries not yet due.
+        dead: dead letters.
+        oldest_age: seconds since the oldest waiting one was told or due; None: nothing waits.
+        size: bytes of the file.
+        wal: bytes of its write-ahead log.
+        commits: transactions of this runtime since it was built.
+        handled: messages that this runtime has handled as the owner.
+        failed: of its handlers' runs, how many raised.
+
+    """
+
+    store: str
+    role: str
+    owner: int | None
+    epoch: int
+    schema: int
+    told: int
+    mailboxes: int
+    waiting: int
+    running: int
+    later: int
+    dead: int
+    oldest_age: float | None
+    size: int
+    wal: int
+    commits: int
+    handled: int
+    failed: int

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         Overflow,
         TellOptions,
     )
-    from .records import DeadLetter, MailboxInfo, MessageInfo, ScheduleInfo, TimerInfo
+    from .records import DeadLetter, MailboxInfo, MessageInfo, ScheduleInfo, Stats, TimerInfo
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -717,6 +717,10 @@ class Runtime:
     def mailboxes(self) -> list[MailboxInfo]:
         """Return every mailbox of the store, by name."""
         return self._looking.mailboxes()
+
+    def stats(self) -> Stats:
+        """Return the store and this process in numbers: what a health check or a meter reads."""
+        return self._looking.stats(self._host)
 
     def timers(self, mailbox: Any = None) -> list[TimerInfo]:
         """Return future calls and retries not yet due, nearest first, at most 10,000.

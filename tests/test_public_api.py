@@ -4,6 +4,7 @@ import configparser
 import importlib.metadata
 import inspect
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from callboard import (
     MailboxInfo,
     MailboxRef,
     ManualClock,
+    Reject,
     RetryPolicy,
     Runtime,
     Transaction,
 )
+from callboard.runtime.testing import Board
 
 ROOT = Path(__file__).parents[1]
 NAMES = [name for name in callboard.__all__ if name != "__version__"]
@@ -127,3 +130,29 @@ def test_the_import_is_quick() -> None:
     bare = min(seconds("pass") for _ in range(5))
     best = min(seconds("import callboard") for _ in range(5)) - bare
     assert best < MOST_SECONDS
+
+
+def test_stats_say_what_happened(board: Board) -> None:
+    def work(number: int) -> None:
+        if number < 0:
+            raise Reject
+
+    board.rt.mailbox("jobs", work)
+    assert (board.rt.stats().role, board.rt.stats().owner) == ("client", None)
+    with board:
+        board.rt.tell_many("jobs", [1, 2, -1])
+        board.rt.tell("jobs", 3, after="1h")
+        board.settle()
+        stats = board.rt.stats()
+        assert (stats.role, stats.owner, stats.epoch) == ("owner", os.getpid(), 1)
+        assert (stats.told, stats.handled, stats.failed, stats.dead, stats.later) == (4, 2, 1, 1, 1)
+        assert (stats.mailboxes, stats.waiting, stats.running, stats.oldest_age) == (1, 0, 0, None)
+        assert stats.size > 0
+        assert stats.commits >= 2
+        board.crash()
+        board.rt.pause("jobs")
+        board.rt.tell("jobs", 5)
+        board.clock.shift(5)
+        again = board.rt.stats()
+        assert (again.epoch, again.handled, again.waiting, again.oldest_age) == (2, 2, 1, 5.0)
+        assert again.commits > stats.commits
