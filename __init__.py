@@ -41,6 +41,7 @@ from .errors import StoreOwned as StoreOwned
 from .errors import TurnEnded as TurnEnded
 from .events import Event as Event
 from .runtime.mailbox_ref import MailboxRef as MailboxRef
+from .runtime.records import ActorInfo as ActorInfo
 from .runtime.records import DeadLetter as DeadLetter
 from .runtime.records import MailboxInfo as MailboxInfo
 from .runtime.records import MessageInfo as MessageInfo
@@ -48,15 +49,17 @@ from .runtime.records import ScheduleInfo as ScheduleInfo
 from .runtime.records import Stats as Stats
 from .runtime.records import TimerInfo as TimerInfo
 from .runtime.runtime import Runtime as Runtime
+from .runtime.supervisor_ref import SupervisorRef as SupervisorRef
 from .runtime.transaction import Transaction as Transaction
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "BadSchedule", "CallboardError",
-    "ConfigError", "Context", "DeadLetter", "Event", "HandlerTimeout", "MailboxFull", "MailboxInfo",
-    "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError", "MessageInfo", "NotStarted",
-    "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime", "ScheduleInfo", "SchemaTooNew",
-    "Stats", "StoreBusy", "StoreError", "StoreFull", "StoreOwned", "Tick", "TimerInfo",
-    "Transaction", "TurnEnded", "WorkerActor", "__version__", "message", "upcast",
+    "ActorInfo", "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "BadSchedule",
+    "CallboardError", "ConfigError", "Context", "DeadLetter", "Event", "HandlerTimeout",
+    "MailboxFull", "MailboxInfo", "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError",
+    "MessageInfo", "NotStarted", "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime",
+    "ScheduleInfo", "SchemaTooNew", "Stats", "StoreBusy", "StoreError", "StoreFull", "StoreOwned",
+    "SupervisorRef", "Tick", "TimerInfo", "Transaction", "TurnEnded", "WorkerActor", "__version__",
+    "message", "upcast",
 ]  # fmt: skip

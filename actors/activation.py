@@ -23,10 +23,12 @@ class Activation(Lineage):
         clean: the object's state is what ``good`` says.
         pending: turns that are staged and not yet settled.
         touched: used since the last sweep.
+        stale: the object is to be built anew before the next message.
+        held: the state is being written by somebody else; nothing may be loaded.
 
     """
 
-    __slots__ = ("clean", "good", "key", "known", "object", "pending", "touched")
+    __slots__ = ("clean", "good", "held", "key", "known", "object", "pending", "stale", "touched")
 
     def __init__(self, key: str | None) -> None:
         """Start without an object."""
@@ -38,11 +40,16 @@ class Activation(Lineage):
         self.clean = False
         self.pending = 0
         self.touched = True
+        self.stale = False
+        self.held = False
 
     def overturn(self) -> None:
-        """Void every turn that was started on the present state, which has to be read again."""
-        self.generation += 1
+        """Void every turn that was started on the present state, which has to be read again.
+
+        In this order: a worker that sees the new generation sees as well that it has to read.
+        """
         self.known = self.clean = False
+        self.generation += 1
 
     def restore(self, worker: WorkerActor, codec: StateCodec, mailbox: int, store: Store) -> None:
         """Give the object the state that was last staged, or else is stored.

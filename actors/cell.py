@@ -6,7 +6,8 @@ process (jodal/pykka#42). So no exception ever reaches pykka: a cell reports to 
 paused for the back-off, and reloads behind the same ref and URN with its backlog kept::
 
     running --raises--> crashed: paused, reported --Restart--> reload() --ok--> running
-                            ^---------------------- raises ------'
+       |                    ^---------------------- raises ------'       |
+       '--Suspend (a sibling crashed)--> suspended: paused ----Restart---'
 
 It is built on pykka's documented seams for new actor types (``_create_actor_inbox``,
 ``_create_future``, ``_start_actor_loop``); ``tests/test_cell.py`` fails loudly when one moves. It
@@ -31,7 +32,20 @@ BUDGET = 64
 
 
 class Restart(Control):
-    """The supervisor's answer to a crash: reload and go on."""
+    """The supervisor's answer to a crash: reload and go on.
+
+    With ``clean`` also what was faulted below is started anew, its crashes forgotten.
+    """
+
+    __slots__ = ("clean",)
+
+    def __init__(self, *, clean: bool = False) -> None:
+        """Say how much."""
+        self.clean = clean
+
+
+class Suspend(Control):
+    """Wait for a Restart: a sibling has crashed, and this one is restarted with it."""
 
     __slots__ = ()
 
@@ -65,6 +79,8 @@ class Cell(pykka.Actor):
 
     #: Runs no user code: its steps are short, and any thread may run them at once.
     system = True
+    #: The child of its supervisor that it belongs to, where it is none by itself.
+    part_of: Cell | None = None
     actor_inbox: Inbox
 
     def __init__(self, driver: Driver, name: str, supervisor: Cell | None = None) -> None:
@@ -75,6 +91,7 @@ class Cell(pykka.Actor):
         self.supervisor = supervisor
         self.due: int | None = None
         self.crashed = False
+        self.suspended = False
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> pykka.ActorRef[Self]:
@@ -106,6 +123,7 @@ class Cell(pykka.Actor):
 
     def _stop(self) -> None:
         self.actor_stopped.set()
+        self.actor_inbox.resume()  # what comes from now on is taken, to be refused
         self._guarded(self.on_stop)
         self._actor_loop_teardown()
 
@@ -124,8 +142,22 @@ class Cell(pykka.Actor):
     def reload(self) -> None:
         """Throw away memory and read it again from the store; called after a crash."""
 
+    def suspend(self) -> None:
+        """Take nothing of the backlog until a restart."""
+        self.suspended = True
+        self.actor_inbox.pause()
+
+    def restart(self, *, clean: bool) -> None:
+        """Begin anew behind the same ref; ``clean`` is for those who have actors below."""
+        del clean
+        self.reload()
+
     def post(self, message: Any) -> None:
-        """Put a message into the inbox; nothing of it is durable. Silent when the cell stopped."""
+        """Put a message into the inbox; nothing of it is durable.
+
+        A stopped cell handles nothing: what comes between the stop and the end of its step is
+        refused like what was in the inbox then.
+        """
         if not self.actor_stopped.is_set():
             self.actor_inbox.put(Envelope(message))
 
@@ -147,11 +179,18 @@ class Cell(pykka.Actor):
 
     def _handle(self, envelope: Envelope[Any]) -> None:
         message = envelope.message
+        if self.actor_stopped.is_set():
+            self._refuse(envelope)
+            return
         try:
             if isinstance(message, Restart):
-                self.reload()
+                self.suspended = False
+                self.restart(clean=message.clean)
                 self.crashed = False
                 self.actor_inbox.resume()
+                return
+            if isinstance(message, Suspend):
+                self.suspend()
                 return
             if isinstance(message, Wake):
                 self.due = None
@@ -167,6 +206,11 @@ class Cell(pykka.Actor):
         else:
             if envelope.reply_to is not None:
                 envelope.reply_to.set(reply)
+
+    def _refuse(self, envelope: Envelope[Any]) -> None:
+        """Answer as pykka does for what is in the inbox of an actor that stops."""
+        self.actor_inbox.put(envelope)
+        self._actor_loop_teardown()
 
     def _guarded(self, hook: Any) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
-from ..clock import duration
+from ..clock import LATEST, duration
 from ..errors import MessageError, Reject, RetryLater
 from ..persistence.store import Dead, Done, Message, Retry
 from .messages import Broken, encode
@@ -57,6 +57,7 @@ def kept(turn: Turn, now: int, retain: int) -> Done:
 
 def _retry(attempt: int, at: int, error: str | None, spec: MailboxSpec) -> Retry:
     """Keep its place where order is strict; else set it aside."""
+    at = min(at, LATEST)  # later ones could not be shown, and at last not be stored
     if spec.order == "block":
         return Retry(attempt, None, at, error)
     return Retry(attempt, at, None, error)

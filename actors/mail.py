@@ -27,6 +27,8 @@ class MailboxSpec:
         order: of retries, decided: ``"aside"`` or ``"block"``.
         timeout: seconds, of each handler run; None: none.
         limits: how much, how often, how long.
+        supervisor: the name of its own; None: the one above all that users declare.
+        index: place among all declarations: the order of siblings.
 
     """
 
@@ -40,6 +42,8 @@ class MailboxSpec:
     order: str
     timeout: float | None
     limits: Limits = Limits()
+    supervisor: str | None = None
+    index: int = 0
 
 
 class DueNow(msgspec.Struct, gc=False):

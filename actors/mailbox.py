@@ -28,6 +28,7 @@ from .worker_cell import WorkerCell
 if TYPE_CHECKING:
     from .activation import Activation
     from .environment import Environment
+    from .supervisor import Census, Supervisor
     from .worker import WorkerActor
 
 logger = logging.getLogger("callboard")
@@ -42,9 +43,11 @@ class MailboxActor(Cell):
         number: the store's number of the mailbox.
         paused: as stored.
         due_upto: what is due until then is this mailbox's to read (see timer.py).
-        supervisor: restarts it; then it reads its window anew.
+        supervisor: restarts it; then it reads its window anew, and its actors are rebuilt.
 
     """
+
+    supervisor: Supervisor
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class MailboxActor(Cell):
         *,
         paused: bool,
         due_upto: int,
-        supervisor: Cell,
+        supervisor: Supervisor,
     ) -> None:
         """Build it with an empty window; the first Refill reads what waits."""
         super().__init__(environment.driver, f"mailbox {spec.name}", supervisor)
@@ -64,6 +67,8 @@ class MailboxActor(Cell):
         self.paused = paused
         self.due_upto = due_upto
         self.stopping = False
+        # It takes new turns: not paused, suspended, stopping or faulted; see :meth:`reconsider`.
+        self.open = not paused
         self.lock = threading.Lock()
         self.asks = Answering(self)
         stateful = spec.behaviour.state is not None
@@ -81,7 +86,7 @@ class MailboxActor(Cell):
         self.recovery = Recovery(self)
         self.settling = Settling(self)
         self.expiry = Expiry(self)
-        self._idle: list[WorkerCell] = []
+        self.idle: list[WorkerCell] = []
         self._refilling = False
         self._set_back = False
         self._known: dict[tuple[str, int], bool] = {}
@@ -93,7 +98,7 @@ class MailboxActor(Cell):
         with self.lock:
             message = None
             limiter = self.limiter
-            if not (self.paused or self.stopping or None in self.recovery.faulted):
+            if self.open:
                 if limiter is None:
                     message = self.window.take()
                 elif limiter.available(now := self.environment.clock.now()):
@@ -102,7 +107,7 @@ class MailboxActor(Cell):
                         limiter.take(now)
             if message is None:
                 cell.idle = True
-                self._idle.append(cell)
+                self.idle.append(cell)
             hungry = self.window.hungry and not self._refilling
             if hungry:
                 self._refilling = True
@@ -114,6 +119,18 @@ class MailboxActor(Cell):
     def key(self, message: Message) -> str | None:
         """Return the name of the message's actor: its key, or None where the mailbox has one."""
         return message.key if self.spec.keyed else None
+
+    def reconsider(self) -> None:
+        """Look whether new turns may be taken; call it with the lock held."""
+        self.open = not (
+            self.paused or self.stopping or self.suspended or None in self.recovery.faulted
+        )
+
+    def halt(self) -> None:
+        """Take no new turns any more: the owner stops."""
+        with self.lock:
+            self.stopping = True
+            self.reconsider()
 
     def retired(self) -> Activation | None:
         """Return an idle actor that is to be put away."""
@@ -187,11 +204,11 @@ class MailboxActor(Cell):
 
     @property
     def held_back(self) -> bool:
-        """Nothing may start now, whatever waits: paused, faulted, or as often as the rate allows.
+        """Nothing may start now, whatever waits: not open, or as often as the rate allows.
 
         The caller holds the lock.
         """
-        if self.paused or None in self.recovery.faulted:
+        if not self.open:
             return True
         limiter = self.limiter
         return limiter is not None and limiter.next(self.environment.clock.now()) is not None
@@ -218,6 +235,8 @@ class MailboxActor(Cell):
                 self.recovery.schedule(message)
             case _:
                 pass
+        if self.crashed:
+            return  # all else waits for the restart
         if self._set_back:
             self._set_back = False
             with self.lock:
@@ -232,15 +251,32 @@ class MailboxActor(Cell):
         """Forget the window and read it anew; what is in hand stays in hand."""
         with self.lock:
             self.window.reset()
+            self.reconsider()
+        self.recovery.unblock_due()
         self._fill()
         self.dispatch()
         self._wake()
+
+    def suspend(self) -> None:
+        """Take no new turns until a restart; those that run end."""
+        super().suspend()
+        with self.lock:
+            self.reconsider()
+
+    def restart(self, *, clean: bool) -> None:
+        """Begin anew: the window is read again, and each actor rebuilt at its next message."""
+        self.recovery.renew(clean=clean)
+        self.reload()
+
+    def census(self, now: int) -> Census:
+        """Count the actors, and those that could not be started; see Supervisor."""
+        return self.recovery.census(now)
 
     def sweep(self) -> None:
         """Mark actors that nobody used since the last sweep, to be put away by a worker."""
         with self.lock:
             now = self.environment.clock.now()
-            self.recovery.restarts.sweep(now)
+            self.recovery.sweep(now)
             for key, each in list(self.activations.items()):
                 if each.touched or each.pending or not self.window.idle(key):
                     each.touched = False
@@ -327,11 +363,11 @@ class MailboxActor(Cell):
     def dispatch(self) -> None:
         """Wake as many idle workers as there is work for; start them as they are needed."""
         with self.lock:
-            if not self._idle and len(self.cells) >= self.spec.workers:
+            if not self.idle and len(self.cells) >= self.spec.workers:
                 return
             if self.stopping:
                 return
-            wanted = 0 if self.paused or None in self.recovery.faulted else self.window.ready
+            wanted = self.window.ready if self.open else 0
             if wanted and self.limiter is not None:
                 now = self.environment.clock.now()
                 if count := self.limiter.wanted(now):
@@ -339,8 +375,8 @@ class MailboxActor(Cell):
                 wanted = min(wanted, self.limiter.available(now))
             wanted = max(wanted, bool(self.retiring))
             chosen: list[WorkerCell] = []
-            while wanted > len(chosen) and self._idle:
-                cell = self._idle.pop()
+            while wanted > len(chosen) and self.idle:
+                cell = self.idle.pop()
                 cell.idle = False
                 chosen.append(cell)
             while wanted > len(chosen) and len(self.cells) < self.spec.workers:
@@ -370,7 +406,9 @@ class MailboxActor(Cell):
     def _set_paused(self, *, paused: bool) -> None:
         if paused == self.paused:
             return
-        self.paused = paused
+        with self.lock:
+            self.paused = paused
+            self.reconsider()
         if self.environment.events.on:
             name = "mailbox.paused" if paused else "mailbox.resumed"
             self.environment.events.emit(name, mailbox=self.spec.name)

@@ -1,24 +1,32 @@
 """Recovery: what a mailbox does about its actors that crash, and about keys that have to wait.
 
-An actor is one key of a keyed mailbox, else the mailbox's own (key None). One that cannot be built
-has its key blocked for the back-off; one beyond the intensity is *faulted*: its messages wait.
+An actor is one key of a keyed mailbox, else the mailbox's own (key None). When it cannot be built,
+or its handler raises what is in ``restart_on``, its object is thrown away and its key blocked for
+the back-off; one beyond its supervisor's intensity is *faulted*: its messages wait for a repair::
+
+    running --crash--> restarting, key blocked --back-off over--> running, object built anew
+                           '--beyond the intensity, or state unreadable--> faulted --repair--^
 """
 
 from __future__ import annotations
 
 import heapq
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..clock import SECOND
 from ..errors import MessageError
+from .activation import Activation
+from .cell import Restart
 from .mail import Blocked, Refill
-from .supervisor import Restarts
+from .restarts import Restarts, Tally
+from .supervisor import Ailing, Census
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterator
 
     from ..persistence.store import Message
-    from .activation import Activation
     from .mailbox import MailboxActor
     from .turn import Turn
     from .worker_cell import WorkerCell
@@ -32,48 +40,82 @@ class Recovery:
 
     Attributes:
         faulted: why an actor is left alone, by key; under None the whole mailbox is.
+        until: when an actor is to be restarted, by key.
         abandoned: threads whose handler ran past its timeout, with the message it runs.
 
     """
 
     def __init__(self, mailbox: MailboxActor) -> None:
         """Start with nothing broken."""
+        supervisor = mailbox.supervisor
         self.faulted: dict[str | None, str] = {}
+        self.until: dict[str | None, int] = {}
         self.abandoned: dict[threading.Thread, int] = {}
-        self.restarts = Restarts(5, 60.0, mailbox.environment.random)
+        self.restarts = Restarts(
+            supervisor.intensity, supervisor.period, mailbox.environment.random
+        )
+        self._unstarted = Tally(supervisor.period)
         self._mailbox = mailbox
+        self._edited: set[str | None] = set()
         self._unblock: list[tuple[int, bool, str]] = []  # until, has a key, key
 
     # --- for workers (any handler thread) ----------------------------------------------------
 
-    def crashed(self, message: Message, activation: Activation, error: BaseException) -> None:
-        """Restart an actor that could not be built: block its key for the back-off.
+    def crashed(
+        self,
+        message: Message | None,
+        activation: Activation,
+        error: BaseException,
+        *,
+        starting: bool,
+    ) -> None:
+        """Restart an actor; its message runs again then, no attempt counted.
 
         A state that cannot be loaded is not tried again: the actor is faulted at once.
+
+        Args:
+            message: in hand, to be run again; None: an ask, which has its answer.
+            activation: whose object is thrown away.
+            error: why.
+            starting: it could not be built; else its handler raised one of ``restart_on``.
+
         """
         mailbox = self._mailbox
         now = mailbox.environment.clock.now()
         key = activation.key
-        broken = isinstance(error, MessageError)
+        broken = starting and isinstance(error, MessageError)
         with mailbox.lock:
-            mailbox.window.settled(message)
+            # Of several workers of one actor the second to crash waits with the first.
+            known = self.until.get(key, 0) > now
+            activation.object, activation.clean = None, False
             mailbox.window.block(key)
-            mailbox.window.finished(message)
+            if message is not None:
+                mailbox.window.settled(message)
+                mailbox.window.finished(message)
+                if message.number < 0:
+                    mailbox.window.park(message)
+            if known and not broken:
+                return
+            if starting:
+                self._unstarted.note(key, now)
             delay = None if broken else self.restarts.crashed(key, now)
             if delay is None:
                 self.faulted[key] = repr(error)
-            if message.number < 0:
-                mailbox.window.park(message)
-        name = mailbox.name if key is None else f"{mailbox.name} key {key!r}"
-        events = mailbox.environment.events
+                self.until.pop(key, None)
+                mailbox.reconsider()
+            else:
+                self.until[key] = now + delay
+        name, events = self.name(key), mailbox.environment.events
         if delay is None:
             if events.on:
                 events.emit("actor.faulted", actor=name, error=str(error))
             mailbox.asks.faulted(key, repr(error))
+            mailbox.supervisor.post(Ailing(mailbox, name, error, None))
             return
         if events.on:
             events.emit("actor.restarted", actor=name, error=repr(error), delay=delay / SECOND,
                         attempt=self.restarts.count(key, now))  # fmt: skip
+        mailbox.supervisor.post(Ailing(mailbox, name, error, now + delay))
         mailbox.post(Blocked(key, now + delay))
 
     def abandon(self, cell: WorkerCell, turn: Turn) -> None:
@@ -89,6 +131,7 @@ class Recovery:
             if full:
                 stuck = ", ".join(f"{t.name} in message {n}" for t, n in self.abandoned.items())
                 self.faulted[None] = f"every worker's handler ran past its timeout: {stuck}"
+                mailbox.reconsider()
         events = mailbox.environment.events
         if events.on:
             events.emit("handler.abandoned", mailbox=mailbox.spec.name, id=turn.message.number,
@@ -104,29 +147,140 @@ class Recovery:
         with self._mailbox.lock:
             self.abandoned.pop(thread, None)
 
+    # --- repair (any thread) -----------------------------------------------------------------
+
+    def repair(self, key: str | None) -> None:
+        """Start one actor anew, its crashes forgotten; a turn of it that runs ends first."""
+        mailbox = self._mailbox
+        with mailbox.lock:
+            self._forgive(key)
+            activation = mailbox.activations.get(key)
+            if activation is not None:
+                activation.stale = True
+            mailbox.reconsider()
+        mailbox.post(Blocked(key, None))
+
+    @contextmanager
+    def editing(self, key: str | None) -> Iterator[None]:
+        """Let no turn of an actor begin while its state is written; then it starts anew.
+
+        Turns of it that run, or are staged and not yet committed, are void: their messages run
+        again on the new state.
+        """
+        mailbox = self._mailbox
+        with mailbox.lock:
+            mailbox.window.block(key)
+            self._edited.add(key)
+            activation = mailbox.activations.setdefault(key, Activation(key))
+            activation.held = True
+            activation.overturn()
+        try:
+            yield
+        finally:
+            with mailbox.lock:
+                activation.held = False
+                activation.stale = True
+                self._edited.discard(key)
+                self._forgive(key)
+                mailbox.reconsider()
+            mailbox.post(Blocked(key, None))
+
     # --- for the mailbox's own steps ---------------------------------------------------------
+
+    def renew(self, *, clean: bool) -> None:
+        """Have every object built anew, those in use at their next message.
+
+        Args:
+            clean: also those that are faulted; all crashes are forgotten.
+
+        """
+        mailbox = self._mailbox
+        woken: list[WorkerCell] = []
+        with mailbox.lock:
+            if clean:
+                for key in {*self.faulted, *self.until}:
+                    self._forgive(key)
+                    mailbox.window.unblock(key)
+                self.abandoned.clear()
+                self.restarts.clear()
+                self._unstarted.clear()
+            for key, each in list(mailbox.activations.items()):
+                if each.pending or each.held or not mailbox.window.idle(key):
+                    each.stale = True
+                else:
+                    del mailbox.activations[key]
+                    mailbox.retiring.append(each)
+            for cell in mailbox.cells:
+                if cell.own is not None:
+                    cell.own.stale = True
+                    if cell.idle:
+                        mailbox.idle.remove(cell)
+                        cell.idle = False
+                        woken.append(cell)
+                if cell.crashed:
+                    cell.post(Restart())
+            mailbox.reconsider()
+        for cell in woken:
+            cell.actor_inbox.nudge()
 
     def schedule(self, message: Blocked) -> None:
         """Unblock a key now, or note when."""
         if message.until is None:
-            with self._mailbox.lock:
-                self._mailbox.window.unblock(message.key)
+            self._let_go(message.key)
         else:
             key = message.key
             heapq.heappush(self._unblock, (message.until, key is not None, key or ""))
 
     def unblock_due(self) -> None:
         """Let the keys go on whose time has come."""
-        mailbox = self._mailbox
-        now = mailbox.environment.clock.now()
+        now = self._mailbox.environment.clock.now()
         while self._unblock and self._unblock[0][0] <= now:
             _, has_key, text = heapq.heappop(self._unblock)
-            key = text if has_key else None
-            with mailbox.lock:
-                if key not in self.faulted:
-                    mailbox.window.unblock(key)
+            self._let_go(text if has_key else None)
 
     @property
     def due(self) -> int | None:
         """When the next key may go on."""
         return self._unblock[0][0] if self._unblock else None
+
+    # --- looking -----------------------------------------------------------------------------
+
+    def name(self, key: str | None) -> str:
+        """Return an actor's name, for people."""
+        name = self._mailbox.name
+        return name if key is None else f"{name} key {key!r}"
+
+    def census(self, now: int) -> Census:
+        """Count the actors in memory or tried, and those that could not be started."""
+        mailbox = self._mailbox
+        with mailbox.lock:
+            failing, failures = self._unstarted.total(now)
+            living = len(mailbox.activations) or bool(mailbox.cells)
+        if mailbox.spec.behaviour.factory is None:
+            return Census(1, 0, 0)  # a function: nothing of it can fail to start
+        return Census(max(failing, living), failing, failures)
+
+    def sweep(self, now: int) -> None:
+        """Forget crashes that are out of the period."""
+        self.restarts.sweep(now)
+        self._unstarted.sweep(now)
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _forgive(self, key: str | None) -> None:
+        """Forget a key's crashes; the lock is held."""
+        self.faulted.pop(key, None)
+        self.until.pop(key, None)
+        self.restarts.forget(key)
+        self._unstarted.forget(key)
+
+    def _let_go(self, key: str | None) -> None:
+        """Unblock a key, unless something else keeps it waiting: that unblocks it in its time."""
+        mailbox = self._mailbox
+        with mailbox.lock:
+            until = self.until.get(key)
+            if until is not None and until <= mailbox.environment.clock.now():
+                del self.until[key]
+                until = None
+            if until is None and key not in self.faulted and key not in self._edited:
+                mailbox.window.unblock(key)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ..clock import SECOND
+from ..clock import LATEST, SECOND
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,4 +70,4 @@ class RetryPolicy:
         except OverflowError:
             seconds = self.limit
         spread = 1 + self.jitter * (2 * random.random() - 1)
-        return round(seconds * spread * SECOND)
+        return round(min(seconds, LATEST / SECOND) * spread * SECOND)

@@ -117,6 +117,10 @@ class Settling:
             return
         timers = mailbox.environment.timers
         if fate.retry_at is not None:
+            # Blocked since it failed, unless another failure of the key has let it go on meanwhile:
+            # then this row was passed over, being in hand, and has to be read again.
+            with mailbox.lock:
+                mailbox.window.block(mailbox.key(message))
             mailbox.post(Blocked(mailbox.key(message), fate.retry_at))
         elif timers is not None:
             message.attempt, message.due, message.error = fate.attempt, fate.due, fate.error

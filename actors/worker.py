@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import typing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigError, MessageError
 from .messages import LARGEST_STATE, Accepts, Unknown, encode, kind_of
@@ -28,9 +28,19 @@ class WorkerActor:
 
     Every hook runs on a handler thread, one at a time for each object. ``on_receive`` may be
     ``async def``; then it runs on the event loop.
+
+    Attributes:
+        restart_on: exceptions that speak of the actor, not of the message, such as a lost
+            connection. When ``on_receive`` raises one, the turn is void, the object is thrown away
+            (``on_stop`` is not called), and after a back-off the actor is restarted by its
+            supervisor's strategy: built anew, its state loaded, ``on_start`` called. Then the
+            message runs again; no attempt is counted. After more restarts than the supervisor's
+            intensity the actor is faulted, and its messages wait.
+
     """
 
     state: Any
+    restart_on: ClassVar[tuple[type[BaseException], ...]] = ()
     _context: Context | None = None
 
     @property
@@ -76,6 +86,7 @@ class Behaviour:
         is_async: the handler is a coroutine function.
         state: how its state is stored; None when it has none.
         returns: annotation of what the handler returns, by which an asker decodes it.
+        restart_on: exceptions of the handler that restart the actor.
 
     """
 
@@ -86,6 +97,7 @@ class Behaviour:
     is_async: bool
     state: StateCodec | None
     returns: Any = Any
+    restart_on: tuple[type[BaseException], ...] = ()
 
 
 class StateCodec:
@@ -171,6 +183,7 @@ def behaviour(worker: Any, mailbox: str, scope: Mapping[str, Any]) -> Behaviour:
             worker.__name__, None, worker, Accepts(annotation, what),
             inspect.iscoroutinefunction(method), StateCodec(state, what) if declared else None,
             hints.get("return", Any),
+            _restart_on(worker, what),
         )  # fmt: skip
     if not callable(worker) or isinstance(worker, type):
         msg = f"{what}: a worker is a function or a WorkerActor subclass, got {worker!r}"
@@ -190,6 +203,18 @@ def behaviour(worker: Any, mailbox: str, scope: Mapping[str, Any]) -> Behaviour:
         or inspect.iscoroutinefunction(type(worker).__call__),
         None, hints.get("return", Any),
     )  # fmt: skip
+
+
+def _restart_on(worker: type[WorkerActor], what: str) -> tuple[type[BaseException], ...]:
+    found: Any = worker.restart_on
+    if isinstance(found, type):
+        found = (found,)
+    if not isinstance(found, tuple) or not all(
+        isinstance(each, type) and issubclass(each, BaseException) for each in found
+    ):
+        msg = f"{what}: restart_on is a tuple of exception classes, got {found!r}"
+        raise ConfigError(msg)
+    return found
 
 
 def _caller(worker: Callable[..., Any], takes: int) -> Callable[[Any, Context], Any]:

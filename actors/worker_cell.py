@@ -12,7 +12,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from ..clock import monotonic
-from ..errors import CallboardError, HandlerTimeout, MessageError
+from ..errors import CallboardError, HandlerTimeout, MessageError, Reject, RetryLater
 from ..persistence.store import Unit
 from .activation import Activation
 from .cell import Cell
@@ -56,18 +56,19 @@ class WorkerCell(Cell):
     """
 
     system = False
+    part_of: MailboxActor
 
     def __init__(self, environment: Environment, mailbox: MailboxActor) -> None:
         """Build it; it is busy until it finds nothing to do."""
         super().__init__(environment.driver, f"worker of {mailbox.name}", mailbox.supervisor)
         self.environment = environment
-        self.mailbox = mailbox
+        self.mailbox = self.part_of = mailbox
         self.idle = False
         self.waiting = False
         self.left = False
         self.turn: Turn | None = None
         self.lock = threading.Lock()
-        self._own: Activation | None = None
+        self.own: Activation | None = None
         self._slot = environment.slots.claim()
         self._watching = False
 
@@ -97,8 +98,8 @@ class WorkerCell(Cell):
 
     def stop_own(self) -> None:
         """Stop the object of a mailbox without keys and without state."""
-        if self._own is not None and self._own.object is not None:
-            self.mailbox.stop_worker(self._own.object, None)
+        if self.own is not None and self.own.object is not None:
+            self.mailbox.stop_worker(self.own.object, None)
 
     # --- inside ------------------------------------------------------------------------------
 
@@ -114,6 +115,8 @@ class WorkerCell(Cell):
     def _work(self) -> None:
         mailbox = self.mailbox
         until = monotonic() + self.driver.slice
+        if self.own is not None and self.own.stale:
+            self._renew(self.own)
         while self.environment.may_run:
             retired = mailbox.retired()
             if retired is not None:
@@ -146,9 +149,12 @@ class WorkerCell(Cell):
         spec = mailbox.spec
         turn = Turn(environment, spec.name, message, environment.clock.now(), self.lock)
         behaviour = spec.behaviour
-        activation = self._activate(message) if behaviour.factory is not None else None
-        if activation is not None:
+        activation = None
+        if behaviour.factory is not None:
+            activation = self._activation(message)
+            # Before its state is looked at: what is overturned from now on makes this turn void.
             turn.generation = activation.generation
+            self._activate(message, activation)
         try:
             value = message.value
             message.value = None
@@ -203,6 +209,14 @@ class WorkerCell(Cell):
             mailbox.recovery.came_back(threading.current_thread())
             return
         asked = turn.message.number < 0
+        if error is not None and activation is not None and self._restarts_on(error):
+            # An ask is not run again: its asker gets the error.
+            mailbox.recovery.crashed(
+                None if asked else turn.message, activation, error, starting=False
+            )
+            if asked:
+                mailbox.settling.failed(turn, activation, error)
+            return
         unit = Unit(ack=None if asked else turn.message, size=turn.size + 64)
         if asked:
             error = error or mailbox.asks.returned(turn)
@@ -217,6 +231,11 @@ class WorkerCell(Cell):
             mailbox.settling.failed(turn, activation, error)
         else:
             self._stage(unit, turn, activation)
+
+    def _restarts_on(self, error: BaseException) -> bool:
+        """Say whether the actor is to be restarted: it is not the message's fault."""
+        restart_on = self.mailbox.spec.behaviour.restart_on
+        return isinstance(error, restart_on) and not isinstance(error, (RetryLater, Reject))
 
     def _take_state(self, unit: Unit, activation: Activation) -> MessageError | None:
         """Put the state that the handler has changed into the unit; returns why it cannot be."""
@@ -256,25 +275,33 @@ class WorkerCell(Cell):
 
     # --- the actor's object ------------------------------------------------------------------
 
-    def _activate(self, message: Message) -> Activation:
-        """Return the message's actor, built and with its state; Unbuilt when that fails."""
+    def _activate(self, message: Message, activation: Activation) -> None:
+        """See that the message's actor is built and has its state; Unbuilt when that fails."""
         mailbox = self.mailbox
         codec = mailbox.spec.behaviour.state
-        activation = self._activation(message)
         activation.touched = True
+        if activation.stale:
+            self._renew(activation)
         if activation.object is not None and (activation.clean or codec is None):
-            return activation
+            return
+        if activation.held:
+            mailbox.give_back(message)
+            raise Unbuilt
         try:
             if activation.object is None:
                 self._build(activation)
             elif codec is not None:
                 activation.restore(activation.object, codec, mailbox.id, self.environment.store)
         except BaseException as error:
-            activation.object = None
-            activation.clean = False
-            mailbox.recovery.crashed(message, activation, error)
+            mailbox.recovery.crashed(message, activation, error, starting=True)
             raise Unbuilt from error
-        return activation
+
+    def _renew(self, activation: Activation) -> None:
+        """Let go of an object that is to be built anew; its state stays."""
+        activation.stale = False
+        worker, activation.object = activation.object, None
+        if worker is not None:
+            self._stop_object(worker, activation.key)
 
     def _build(self, activation: Activation) -> None:
         mailbox = self.mailbox
@@ -293,9 +320,9 @@ class WorkerCell(Cell):
     def _activation(self, message: Message) -> Activation:
         mailbox = self.mailbox
         if not mailbox.spec.keyed and mailbox.spec.behaviour.state is None:
-            if self._own is None:
-                self._own = Activation(None)
-            return self._own
+            if self.own is None:
+                self.own = Activation(None)
+            return self.own
         key = message.key if mailbox.spec.keyed else None
         found = mailbox.activations.get(key)
         if found is None:
@@ -305,12 +332,15 @@ class WorkerCell(Cell):
 
     def _put_away(self, activation: Activation) -> None:
         """Let an idle actor go. Runs: on a handler thread."""
-        worker = activation.object
-        if worker is not None and type(worker).on_stop is not WorkerActor.on_stop:
-            self.mailbox.stop_worker(worker, activation.key)
+        if activation.object is not None:
+            self._stop_object(activation.object, activation.key)
+
+    def _stop_object(self, worker: WorkerActor, key: str | None) -> None:
+        if type(worker).on_stop is not WorkerActor.on_stop:
+            self.mailbox.stop_worker(worker, key)
         events = self.environment.events
         if events.flow:
-            events.emit("actor.stopped", mailbox=self.mailbox.spec.name, key=activation.key)
+            events.emit("actor.stopped", mailbox=self.mailbox.spec.name, key=key)
 
     # --- the message -------------------------------------------------------------------------
 
@@ -356,7 +386,7 @@ class WorkerCell(Cell):
     def _abandoned(self, turn: Turn) -> None:
         mailbox = self.mailbox
         activation = mailbox.activations.get(
-            turn.message.key if mailbox.spec.keyed else None, self._own
+            turn.message.key if mailbox.spec.keyed else None, self.own
         )
         if activation is not None:
             activation.object, activation.clean = None, False

@@ -363,6 +363,8 @@ class Declaration(msgspec.Struct, frozen=True):
     overflow: str = "reject"
     retain: int | None = None
     """Microseconds that handled messages are kept."""
+    supervisors: tuple[str, ...] = ()
+    """Those that its code declares above it, the uppermost first."""
 
 
 class MailboxRow(msgspec.Struct, frozen=True):

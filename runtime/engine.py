@@ -13,11 +13,11 @@ from ..actors.cron import CronActor
 from ..actors.environment import Environment
 from ..actors.mail import Flood, MailboxSpec, Refill, SetPaused
 from ..actors.mailbox import MailboxActor
-from ..actors.supervisor import Supervisor
+from ..actors.supervisor import Supervisor, SupervisorSpec
 from ..actors.timer import TimerActor
 from ..clock import monotonic
 from ..errors import MailboxNotFound, MessageError, StoreError
-from ..persistence.store import Cancel, Declaration, Outcome, Room, Tell, Unit
+from ..persistence.store import Cancel, Outcome, Room, Tell, Unit
 
 if TYPE_CHECKING:
     import asyncio
@@ -81,6 +81,11 @@ class Engine:
         self.schedules = CronActor.launch(self.environment, self.root)
         self.root.essential.add(self.schedules.name)
         self.supervisor = Supervisor.launch(self.environment, "mailboxes", self.root)
+        self.root.essential.add(self.supervisor.name)
+        self.root.adopt(self.timers)
+        self.root.adopt(self.schedules)
+        self.root.adopt(self.supervisor)
+        self.supervisors: dict[str, Supervisor] = {}
         self.environment.timers = self.timers
         self.mailboxes: dict[int, MailboxActor] = {}
         self._names: dict[str, MailboxActor] = {}
@@ -93,12 +98,24 @@ class Engine:
 
     # --- life --------------------------------------------------------------------------------
 
+    def supervise(self, spec: SupervisorSpec) -> None:
+        """Bring a declared supervisor to life; its own is there already."""
+        above = self._above(spec.parent)
+        actor = Supervisor.launch(
+            self.environment, f"supervisor {spec.name}", above, strategy=spec.strategy,
+            intensity=spec.intensity, period=spec.period,
+        )  # fmt: skip
+        self.supervisors[spec.name] = actor
+        above.adopt(actor, spec.index)
+
     def add(self, spec: MailboxSpec, row: MailboxRow) -> None:
         """Bring a declared mailbox to life."""
+        above = self._above(spec.supervisor)
         actor = MailboxActor.launch(
             self.environment, spec, row.id, paused=row.paused,
-            due_upto=self.environment.clock.now(), supervisor=self.supervisor,
+            due_upto=self.environment.clock.now(), supervisor=above,
         )  # fmt: skip
+        above.adopt(actor, spec.index)
         self.mailboxes[row.id] = actor
         self._names[spec.name] = actor
         self.timers.attach(actor)
@@ -125,8 +142,7 @@ class Engine:
         """Start no handler any more, and take no ask; those that are not running are answered."""
         self.schedules.halt()
         for mailbox in list(self.mailboxes.values()):
-            with mailbox.lock:
-                mailbox.stopping = True
+            mailbox.halt()
         running = [number for _, number in self._running()]
         self.environment.asks.end("the runtime stops: it takes no more asks", running)
 
@@ -155,8 +171,7 @@ class Engine:
         """Stop everything at once and keep nothing: for tests of what a crash leaves."""
         self.schedules.halt()
         for mailbox in self.mailboxes.values():
-            with mailbox.lock:
-                mailbox.stopping = True
+            mailbox.halt()
         list(self._running(seal=True))
         self.environment.asks.end("the runtime has crashed")
         self.environment.loop.cancel_all()
@@ -322,7 +337,8 @@ class Engine:
         environment = self.environment
         if environment.committer.pending or environment.driver.busy:
             return False
-        cells = [self.root, self.supervisor, self.timers, self.schedules, *self.mailboxes.values()]
+        cells = [self.root, self.supervisor, self.timers, self.schedules,
+                 *self.supervisors.values(), *self.mailboxes.values()]  # fmt: skip
         if any(cell.actor_inbox.scheduled or cell.actor_inbox.has_work for cell in cells):
             return False
         now = environment.clock.now()
@@ -340,6 +356,9 @@ class Engine:
         return reasons or ["actors at work"]
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _above(self, name: str | None) -> Supervisor:
+        return self.supervisor if name is None else self.supervisors[name]
 
     def _settled(self, mailbox: MailboxActor) -> bool:
         with mailbox.lock:
@@ -416,13 +435,3 @@ class Engine:
 
 def _running(mailbox: str, number: int) -> str:
     return f"{mailbox} (message {number})" if number > 0 else f"{mailbox} (an ask)"
-
-
-def declaration(spec: MailboxSpec) -> Declaration:
-    """Return what the store keeps of a declared mailbox."""
-    accepts = spec.behaviour.accepts
-    return Declaration(
-        spec.name, workers=spec.workers, keyed=spec.keyed, kinds=accepts.kinds,
-        versions=accepts.versions, topics=spec.limits.topics, capacity=spec.limits.capacity,
-        overflow=spec.limits.overflow, retain=spec.limits.retain,
-    )  # fmt: skip

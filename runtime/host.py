@@ -16,13 +16,11 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Literal
 
-from ..actors.driver import ThreadDriver
 from ..clock import monotonic, sleep
 from ..errors import SchemaTooNew, StoreError, StoreOwned
 from ..persistence.committer import Committer
 from ..persistence.slots import Slots
 from ..persistence.store import SCHEMA
-from .engine import Engine
 from .ownership import Ownership
 from .wire import Bell, Ringer
 
@@ -30,12 +28,15 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
+    from ..actors.driver import ThreadDriver
     from ..actors.mail import MailboxSpec
+    from ..actors.supervisor import SupervisorSpec
     from ..actors.ticks import ScheduleSpec
     from ..clock import Clock
     from ..events import Events
     from ..persistence.sqlite import SqliteStore
     from ..persistence.store import Unit, Written
+    from .engine import Engine
     from .registry import Registry
     from .schedules import Schedules
 
@@ -133,6 +134,7 @@ class Host:
         with self._lock:
             if self.started:
                 return
+            _living()  # now: a standby is to take over at once
             self.store.open()
             self._refuse_newer()
             self.failure = None
@@ -202,6 +204,12 @@ class Host:
                 self.engine.schedule(spec, self._schedules.store_one(spec))
                 self.engine.environment.driver.drain()
 
+    def supervise(self, spec: SupervisorSpec) -> None:
+        """Bring a supervisor to life that was declared after the start."""
+        with self._lock:
+            if self.engine is not None:
+                self.engine.supervise(spec)
+
     def wake(self) -> None:
         """Have the owner look for what was committed on somebody's own connection."""
         engine = self.engine
@@ -261,22 +269,25 @@ class Host:
 
     def _own(self, waited: float) -> None:
         """Take over; this process holds the owner's lock."""
+        engine_type, driver_type = _living()
         self._slots = Slots(self.store.companion.slots)
         now = self._clock.now()
         running = self._slots.running()
         # Cleared first: killed between the two, a death is forgotten rather than counted twice.
         self._slots.clear()
         epoch, last, killers = self.store.take_over(running, now)
-        driver = ThreadDriver(
+        driver = driver_type(
             self._clock, self._threads, on_short=self._short,
             pulse=lambda: None if self.engine is None else self.engine.pulse(),
         )  # fmt: skip
-        engine = Engine(
+        engine = engine_type(
             self._home, store=self.store, committer=self.committer, clock=self._clock,
             driver=driver, events=self._events, slots=self._slots, host_loop=self._loop,
             give_up=self._give_up,
         )  # fmt: skip
         self.committer.become(engine, epoch, last)
+        for above in self._registry.supervisors.values():
+            engine.supervise(above)
         for spec, row in self._registry.store_all():
             engine.add(spec, row)
         for schedule, stored in self._schedules.store_all():
@@ -342,6 +353,14 @@ class Host:
     def _say(self, role: Role, **fields: object) -> None:
         if self._events.on:
             self._events.emit("runtime.started", role=role, **fields)
+
+
+def _living() -> tuple[type[Engine], type[ThreadDriver]]:
+    """Load the living parts: an owner's, so that `import callboard` need not take their 20 ms."""
+    from ..actors.driver import ThreadDriver
+    from .engine import Engine
+
+    return Engine, ThreadDriver
 
 
 class _ClientHooks:

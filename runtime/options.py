@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..actors.turn import Context
     from ..persistence.store import IfExists
     from .mailbox_ref import Receives
+    from .supervisor_ref import SupervisorRef
 
     M = TypeVar("M")
     R = TypeVar("R")
@@ -37,6 +38,7 @@ class MailboxOptions(TypedDict, total=False):
     rate: str | None
     topics: str | Sequence[str]
     retain: float | str | timedelta | None
+    supervisor: SupervisorRef | None
 
 
 class CronOptions(TypedDict, total=False):

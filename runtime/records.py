@@ -196,3 +196,34 @@ class Stats:
     commits: int
     handled: int
     failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActorInfo:
+    """An actor of the supervision tree, with those below it.
+
+    Attributes:
+        name: of the supervisor or mailbox; the key of a keyed actor; a worker's place, from 1.
+        kind: ``"supervisor"``, ``"mailbox"``, ``"worker"``, ``"actor"`` (one key), ``"timers"`` or
+            ``"schedules"``.
+        state: ``"running"``; ``"restarting"``: it waits for its restart; ``"faulted"``: it crashed
+            too often, or its state cannot be loaded, and it is left alone; ``"paused"``;
+            ``"declared"``: it does not live in this process.
+        restarts: crashes within its supervisor's period.
+        until: when it is to be restarted, UTC.
+        error: why it is restarting or faulted.
+        strategy: of a supervisor that lives in this process.
+        message: the number of the message that a worker runs now.
+        children: below it, in the order of their declaration.
+
+    """
+
+    name: str
+    kind: str
+    state: str
+    restarts: int = 0
+    until: datetime | None = None
+    error: str | None = None
+    strategy: str | None = None
+    message: int | None = None
+    children: tuple[ActorInfo, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ..actors.limits import Limits
 from ..actors.mail import MailboxSpec
 from ..actors.retry import RetryPolicy
+from ..actors.supervisor import STRATEGIES, SupervisorSpec
 from ..actors.topics import matches
 from ..actors.worker import behaviour
 from ..clock import SECOND, duration
 from ..errors import ConfigError, MailboxNotFound
-from .engine import declaration
+from ..persistence.store import Declaration
 from .mailbox_ref import MailboxRef
+from .supervisor_ref import SupervisorRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +40,8 @@ class Registry:
         self._store = store
         self._lock = threading.Lock()
         self.specs: dict[str, MailboxSpec] = {}
+        self.supervisors: dict[str, SupervisorSpec] = {}
+        self._index = itertools.count()
         self._workers: dict[Any, str] = {}
         self._rows: dict[str, MailboxRow] = {}
         # What the store's declarations subscribe to, as of a change counter.
@@ -53,6 +58,7 @@ class Registry:
         retry: RetryPolicy,
         timeout: float | None,
         limits: Limits = Limits(),
+        supervisor: SupervisorRef | str | None = None,
         scope: Mapping[str, Any],
     ) -> MailboxSpec:
         """Check a declaration and keep it.
@@ -71,7 +77,7 @@ class Registry:
         if not (isinstance(keyed, bool) or callable(keyed)):
             msg = f"mailbox {name!r}: keyed is True or a function of the message, got {keyed!r}"
             raise ConfigError(msg)
-        seconds = None if timeout is None else _positive(timeout, name)
+        seconds = None if timeout is None else _positive(timeout, f"mailbox {name!r}", "timeout")
         found = behaviour(worker, name, scope)
         is_keyed = bool(keyed)
         if found.state is not None and not is_keyed and workers != 1:
@@ -85,6 +91,7 @@ class Registry:
             key=keyed if callable(keyed) else None, retry=retry,
             order=retry.order or ("block" if is_keyed else "aside"), timeout=seconds,
             limits=limits,
+            supervisor=self._supervisor(supervisor, f"mailbox {name!r}"), index=next(self._index),
         )  # fmt: skip
         with self._lock:
             if name in self.specs:
@@ -94,6 +101,55 @@ class Registry:
             self._workers.setdefault(worker, name)
             self._rows.pop(name, None)
         return spec
+
+    def supervise(
+        self,
+        name: str,
+        *,
+        strategy: str,
+        intensity: int,
+        period: float,
+        parent: SupervisorRef | str | None,
+    ) -> SupervisorSpec:
+        """Check a supervisor's declaration and keep it.
+
+        Raises:
+            ConfigError: it cannot work, or the name is taken.
+
+        """
+        what = f"supervisor {name!r}"
+        check_name(name, "supervisor")
+        if strategy not in STRATEGIES:
+            msg = f"{what}: strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}"
+            raise ConfigError(msg)
+        if not isinstance(intensity, int) or isinstance(intensity, bool) or intensity < 0:
+            msg = f"{what}: intensity must be a number of restarts from 0, got {intensity!r}"
+            raise ConfigError(msg)
+        spec = SupervisorSpec(
+            name, strategy, intensity, _positive(period, what, "period"),
+            self._supervisor(parent, what), next(self._index),
+        )  # fmt: skip
+        with self._lock:
+            if name in self.supervisors:
+                msg = f"{what} is declared already: choose another name"
+                raise ConfigError(msg)
+            self.supervisors[name] = spec
+        return spec
+
+    def above(self, name: str | None) -> tuple[str, ...]:
+        """Return the names of a supervisor and of those above it, the uppermost first."""
+        found: tuple[str, ...] = ()
+        while name is not None:
+            found = (name, *found)
+            name = self.supervisors[name].parent
+        return found
+
+    def _supervisor(self, given: SupervisorRef | str | None, what: str) -> str | None:
+        name = given.name if isinstance(given, SupervisorRef) else given
+        if name is not None and name not in self.supervisors:
+            msg = f"{what}: no supervisor {name!r} is declared: rt.supervisor({name!r}) comes first"
+            raise ConfigError(msg)
+        return name
 
     def name_of(self, mailbox: Any) -> str:
         """Return the name that a name, a reference or a declared worker stands for."""
@@ -128,8 +184,9 @@ class Registry:
         stored, spec = rows.get(name), self.specs.get(name)
         # Written only if it says something new: a caller who tells on a connection of its own may
         # hold the write lock now, and would wait for itself.
-        if spec is not None and (stored is None or stored.declaration != declaration(spec)):
-            stored = self._store.declare([declaration(spec)])[0]
+        declared = None if spec is None else declaration(spec, self.above(spec.supervisor))
+        if declared is not None and (stored is None or stored.declaration != declared):
+            stored = self._store.declare([declared])[0]
         if stored is None:
             raise MailboxNotFound(name, [*self.specs, *rows])
         self._rows[name] = stored
@@ -160,7 +217,7 @@ class Registry:
     def store_all(self) -> list[tuple[MailboxSpec, MailboxRow]]:
         """Store every declaration; returns each with its row."""
         specs = list(self.specs.values())
-        rows = self._store.declare([declaration(spec) for spec in specs])
+        rows = self._store.declare([declaration(s, self.above(s.supervisor)) for s in specs])
         for row in rows:
             self._rows[row.name] = row
         return list(zip(specs, rows, strict=True))
@@ -176,23 +233,33 @@ def caller_scope(depth: int) -> Mapping[str, Any]:
     return sys._getframe(depth).f_locals  # noqa: SLF001  (the two are one piece)
 
 
-def check_name(name: str) -> None:
-    """Refuse what cannot be a mailbox's name."""
+def check_name(name: str, of: str = "mailbox") -> None:
+    """Refuse what cannot be a mailbox's name, or a supervisor's."""
     if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME:
-        msg = f"a mailbox's name is a text of 1 to {_LONGEST_NAME} characters, got {name!r}"
+        msg = f"a {of}'s name is a text of 1 to {_LONGEST_NAME} characters, got {name!r}"
         raise ConfigError(msg)
     if not name.isprintable():
-        msg = f"a mailbox's name must be printable, got {name!r}"
+        msg = f"a {of}'s name must be printable, got {name!r}"
         raise ConfigError(msg)
 
 
-def _positive(timeout: float, name: str) -> float:
+def _positive(value: float, what: str, option: str) -> float:
     try:
-        seconds = duration(timeout) / SECOND
+        seconds = duration(value) / SECOND
     except ValueError as error:
-        msg = f"mailbox {name!r}: timeout: {error}"
+        msg = f"{what}: {option}: {error}"
         raise ConfigError(msg) from error
     if seconds <= 0:
-        msg = f"mailbox {name!r}: timeout must be positive, got {timeout!r}"
+        msg = f"{what}: {option} must be positive, got {value!r}"
         raise ConfigError(msg)
     return seconds
+
+
+def declaration(spec: MailboxSpec, above: tuple[str, ...] = ()) -> Declaration:
+    """Return what the store keeps of a declared mailbox, and by whom it is supervised."""
+    accepts = spec.behaviour.accepts
+    return Declaration(
+        spec.name, workers=spec.workers, keyed=spec.keyed, kinds=accepts.kinds,
+        versions=accepts.versions, topics=spec.limits.topics, capacity=spec.limits.capacity,
+        overflow=spec.limits.overflow, retain=spec.limits.retain, supervisors=above,
+    )  # fmt: skip

@@ -19,6 +19,7 @@ from .registry import Registry, caller_scope
 from .schedules import Schedules
 from .sender import Sender
 from .signals import serve
+from .supervisor_ref import SupervisorRef
 from .transaction import Transaction
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from ..actors.supervisor import Strategy
     from ..actors.ticks import Missed, Overlap
     from ..clock import Clock
     from ..persistence.store import IfExists
@@ -41,7 +43,15 @@ if TYPE_CHECKING:
         Overflow,
         TellOptions,
     )
-    from .records import DeadLetter, MailboxInfo, MessageInfo, ScheduleInfo, Stats, TimerInfo
+    from .records import (
+        ActorInfo,
+        DeadLetter,
+        MailboxInfo,
+        MessageInfo,
+        ScheduleInfo,
+        Stats,
+        TimerInfo,
+    )
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -243,6 +253,7 @@ class Runtime:
         rate: str | None = None,
         topics: str | Sequence[str] = (),
         retain: float | str | timedelta | None = None,
+        supervisor: SupervisorRef | None = None,
     ) -> Any:
         """Declare a mailbox and what handles its messages.
 
@@ -266,6 +277,8 @@ class Runtime:
                 text: ``"order.*"``.
             retain: keep handled messages for so long, with result and duration, for :meth:`find`:
                 seconds, a ``timedelta`` or text such as ``"7d"``. None: a handled one is gone.
+            supervisor: restarts it and its actors, as :meth:`supervisor` returned it; None: the
+                runtime's own, one for one, 5 restarts in 60 seconds.
 
         Raises:
             ConfigError: the declaration cannot work.
@@ -276,7 +289,8 @@ class Runtime:
         def declare(found: Any) -> Any:
             spec = self._registry.declare(
                 name, found, workers=workers, keyed=keyed, retry=retry, timeout=timeout,
-                limits=Limits.of(name, capacity, overflow, rate, topics, retain), scope=scope,
+                limits=Limits.of(name, capacity, overflow, rate, topics, retain),
+                supervisor=supervisor, scope=scope,
             )  # fmt: skip
             self._host.declare(spec)
             return found
@@ -346,6 +360,46 @@ class Runtime:
             expression, name=name, to=to, message=message, tz=tz, missed=missed, overlap=overlap,
             jitter=jitter, retry=retry, timeout=timeout, scope=caller_scope(2), host=self._host,
         )  # fmt: skip
+
+    def supervisor(
+        self,
+        name: str,
+        *,
+        strategy: Strategy = "one_for_one",
+        intensity: int = 5,
+        period: float = 60.0,
+        parent: SupervisorRef | None = None,
+    ) -> SupervisorRef:
+        """Declare a supervisor: who is restarted together, and how often.
+
+        An actor is restarted when its ``on_start``, the loading of its state, or its mailbox's or
+        worker's loop fails, and when its handler raises one of ``WorkerActor.restart_on``; what a
+        handler raises else is its message's failure. It waits 0.1 s, then twice as long each time,
+        at most 30 s, +-20 %. Those restarted with it take no new turn until then; turns that run
+        end first. A restarted mailbox keeps all that waits; its workers' objects are built anew and
+        their state is loaded. Nothing of this is durable: a new owner starts everything anew.
+
+        Args:
+            name: of the supervisor.
+            strategy: ``"one_for_one"``: the crashed actor alone; ``"one_for_all"``: every mailbox
+                and supervisor under this one; ``"rest_for_one"``: the crashed one's mailbox and
+                those declared after it.
+            intensity: so many restarts of one actor within the period; one beyond it is
+                *faulted*: shown by :meth:`tree`, left alone, its messages wait. When one is
+                faulted and more than half of the actors below could not be started, the
+                supervisor itself fails: it is restarted by its parent, as one of its children.
+            period: seconds.
+            parent: the supervisor above; None: the runtime's own.
+
+        Raises:
+            ConfigError: the declaration cannot work.
+
+        """
+        spec = self._registry.supervise(
+            name, strategy=strategy, intensity=intensity, period=period, parent=parent
+        )
+        self._host.supervise(spec)
+        return SupervisorRef(name)
 
     # --- sending -----------------------------------------------------------------------------
 
@@ -785,6 +839,17 @@ class Runtime:
 
         """
         return self._looking.state(mailbox, key)
+
+    def tree(self) -> ActorInfo:
+        """Return the supervision tree, from its root down.
+
+        The owner shows it as it is: supervisors, mailboxes, their workers, and the keyed actors
+        that are restarting or faulted. A client shows what the store knows of it: the declared
+        mailboxes and the supervisors above them; their state is ``"declared"``, or ``"paused"``.
+        """
+        from .tree import show  # needs the living parts, which a client does not import
+
+        return show(self._store, self._host.engine, self._config.clock.now())
 
     def requeue(self, id: int) -> int:
         """Send a dead letter again, its attempts forgotten; returns its new number.

@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from callboard.actors.cell import Cell
 from callboard.actors.driver import Driver, SeededDriver
 from callboard.actors.environment import Environment
-from callboard.actors.supervisor import Restarts, Supervisor
+from callboard.actors.restarts import Restarts
+from callboard.actors.supervisor import Supervisor
 from callboard.clock import SECOND, ManualClock
 from callboard.events import Events
 
@@ -143,7 +144,9 @@ class SupervisorMachine(RuleBasedStateMachine):
         for name, model in self.models.items():
             if not model.run(now):
                 continue
-            (model.due,) = (due for due, _, c in self.supervisor._due if c.name == name)
+            due = self.supervisor.until(self.children[name])
+            assert due is not None
+            model.due = due
             seconds = (model.due - now) / SECOND
             expected = 0.1 * 2 ** (len(model.crashes) - 1)
             assert 0.8 * expected <= seconds <= 1.2 * expected
@@ -203,7 +206,7 @@ def test_restarts_count_per_child_within_a_sliding_period(
     for name in NAMES:
         assert restarts.count(name, now) == sum(1 for at in history[name] if at > now - 60 * SECOND)
     restarts.sweep(now + 60 * SECOND)
-    assert not restarts._crashes
+    assert not restarts
 
 
 def test_a_forgotten_child_starts_with_a_clean_record() -> None:
