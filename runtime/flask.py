@@ -50,6 +50,7 @@ def _of_test_client(environ: dict[str, Any]) -> bool:
 def _development_server() -> bool:
     """Whether this is ``flask run`` or ``app.run()``, and not the parent of its reloader."""
     import click
+    from flask.cli import ScriptInfo
 
     child = os.environ.get("WERKZEUG_RUN_MAIN") == "true"
     context = click.get_current_context(silent=True)
@@ -57,8 +58,8 @@ def _development_server() -> bool:
         # A program's own app.run(): the parent of its reloader cannot be told from any other
         # program, the child can. (Programs that a server under `flask run` starts inherit both.)
         return child and os.environ.get("FLASK_RUN_FROM_CLI") != "true"
-    if context.command.name != "run":
-        return False  # `flask shell`, `flask db upgrade`
+    if context.command.name != "run" or context.find_object(ScriptInfo) is None:
+        return False  # `flask shell`, `flask db upgrade`; `callboard run`, which starts by itself
     from flask.helpers import get_debug_flag
 
     reload = context.params.get("reload")

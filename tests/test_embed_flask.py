@@ -52,10 +52,13 @@ def test_a_preloading_master_runs_nothing_and_its_forked_workers_start(folder: P
         "def post_worker_init(worker):\n    from board import rt\n    rt.start()\n"
         "def worker_exit(server, worker):\n    from board import rt\n    rt.stop()\n"
     )
+    # The master has the store open as it forks.
+    (folder / "web.py").write_text(APP + "rt.tell('work', 99)\n")
     threads = ("--worker-class=gthread", "--threads=2", "--workers=2", "--preload")
     with Server("gunicorn", "web:app", *threads, *QUIET, cwd=folder) as server:
         server.up("owner", "standby")
         assert server.owner != server.process.pid
+        server.handled(99)
         server.works()
         server.kill_owner()
         server.works()
@@ -128,3 +131,12 @@ def test_commands_and_test_clients_start_nothing(folder: Path) -> None:
     with Server("flask", "--app=web", "routes", cwd=folder, WERKZEUG_RUN_MAIN="true") as command:
         assert command.end() == 0
         assert not any(line.startswith("role") for line in command.lines)
+
+
+@pytest.mark.slow
+def test_callboard_run_is_not_flask_run(folder: Path) -> None:
+    (folder / "web.py").write_text(APP + "print('loaded', rt.role, flush=True)\n")
+    with Server("callboard", "run", "web:rt", cwd=folder) as worker:
+        worker.up("owner", listens=False)
+        assert "loaded client" in worker.lines
+        assert worker.terminate() == 0
