@@ -30,11 +30,12 @@ from .processes import PATIENCE, Child
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The runtime of every application: `got PID N` for a message, `role PID ROLE` for a start.
+#: The runtime of every application: `got PID N` for a message, `tick PID INSTANT` every second,
+#: `role PID ROLE` for a start.
 BOARD = textwrap.dedent("""
     import os
     import threading
-    from callboard import Runtime
+    from callboard import Runtime, Tick
 
     def say(*words):
         os.write(1, (" ".join(map(str, words)) + "\\n").encode())
@@ -46,6 +47,10 @@ BOARD = textwrap.dedent("""
     @rt.mailbox("work")
     def work(n: int) -> None:
         say("got", os.getpid(), n)
+
+    @rt.cron("* * * * * *")
+    def tick(tick: Tick) -> None:
+        say("tick", os.getpid(), tick.at.isoformat())
 
     @rt.mailbox("slow")
     def slow() -> None:
@@ -146,6 +151,14 @@ class Server(Child):
             assert monotonic() < until, "\n".join(self.lines)
             self.take()
 
+    def ticks(self) -> None:
+        """Wait for a tick of the owner's that is still to come."""
+        before = len(self.lines)
+        until = monotonic() + PATIENCE
+        while not any(line.startswith(f"tick {self.owner} ") for line in self.lines[before:]):
+            assert monotonic() < until, "\n".join(self.lines)
+            self.take()
+
     def a_standby_posts(self) -> None:
         """Post until one that stands by has taken the request; what it told is handled."""
         until = monotonic() + PATIENCE
@@ -161,8 +174,13 @@ class Server(Child):
         raise AssertionError(f"no standby took a request: {self.lines}")
 
     def kill_owner(self) -> None:
-        """Kill the owner; another process of the server owns the store within a second."""
-        wait_until_handled(self._folder)  # killed before its commit a message is handled again
+        """Kill the owner; another process of the server owns the store within a second.
+
+        It dies with nothing in hand, just after a tick: killed before a commit it would have that
+        message handled again.
+        """
+        self.ticks()
+        wait_until_handled(self._folder)
         killed, begun = self.owner, monotonic()
         os.kill(killed, signal.SIGKILL)
         while True:
@@ -171,12 +189,13 @@ class Server(Child):
                 break
         assert monotonic() - begun < 1.0
         assert self.owner != killed
+        self.ticks()
 
     def once(self) -> None:
-        """Nothing was handled twice, in this process or that."""
-        numbers = [line.split()[2] for line in self.lines if line.startswith("got ")]
-        assert numbers
-        assert sorted(numbers) == sorted(set(numbers))
+        """Nothing was handled twice, in this process or that, and no instant ticked twice."""
+        done = [line.split()[2] for line in self.lines if line.startswith(("got ", "tick "))]
+        assert done
+        assert sorted(done) == sorted(set(done))
 
     def drain(self) -> int:
         """Send SIGTERM while a handler runs, which ends and is not run again."""

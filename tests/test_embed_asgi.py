@@ -36,6 +36,7 @@ def test_one_worker_owns_and_stops_with_the_server(folder: Path) -> None:
     with Server("uvicorn", "web:app", "--port=0", cwd=folder) as server:
         server.up("owner")
         assert server.works()["role"] == "owner"
+        server.ticks()
         assert server.drain() == -signal.SIGTERM  # uvicorn raises it again when it has stopped
         assert any(line.startswith("stopped") for line in server.lines)
         server.once()
@@ -63,5 +64,6 @@ def test_the_reloader_runs_nothing_and_its_next_child_takes_over(folder: Path) -
         (folder / "web.py").write_text(APP + "# changed\n")
         server.wait_for("role")
         assert server.works()["pid"] == server.owner != first
+        server.ticks()
         assert server.terminate() == 0
         server.once()

@@ -90,6 +90,7 @@ def test_runserver_runs_in_the_autoreloaders_child_alone(folder: Path) -> None:
         while not server.port:
             server.take()
         assert server.works()["pid"] == server.owner != first
+        server.ticks()
         server.once()
         server.terminate()
 

@@ -87,6 +87,7 @@ def test_the_parent_of_the_reloader_runs_nothing(folder: Path) -> None:
         server.wait_for("stopped")
         server.wait_for("role")
         assert server.works()["pid"] == server.owner != first
+        server.ticks()
         server.once()
         server.terminate()
 

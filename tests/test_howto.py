@@ -41,7 +41,8 @@ class Page:
             path = self.folder / Path(name).relative_to("/srv/shop" if name[0] == "/" else ".")
             before = path.read_text() if rest else ""
             # What the reader waits for is shorter in a test.
-            path.write_text(before + self.files[caption].replace("after=2", "after=0.2"))
+            text = self.files[caption].replace("after=2", "after=0.2")
+            path.write_text(before + text.replace('cron("* * * * *")', 'cron("* * * * * *")'))
 
     def run(self, command: str) -> Server:
         """Run a command of the page, on a free port."""
@@ -57,6 +58,7 @@ def place_orders(server: Server) -> None:
     assert server.ask("orders/2/payment", "POST") == {"in_time": True}
     server.says("mail to ada@example.org")
     server.says("order 1 is not paid yet")
+    server.says("good morning")
     assert "order 2 is not paid yet" not in server.lines
     assert server.ask("health")["role"] in {"owner", "standby"}
 
@@ -139,6 +141,7 @@ def test_systemd(tmp_path: Path) -> None:
                 assert order.end() == 0, order.lines
             daemon.wait_for("INFO:root:mail to ada@example.org")
             daemon.wait_for("INFO:root:order 1 is not paid yet")
+            daemon.wait_for("INFO:root:good morning")
             daemon.process.send_signal(signal.SIGTERM)
             assert daemon.end() == 0
 

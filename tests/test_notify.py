@@ -68,6 +68,7 @@ def test_a_daemon_says_ready_then_its_role_at_each_change_then_stopping(tmp_path
             client.tell("work", 2, after=0.05)
             assert owner.wait_for("got").endswith(" 1")
             assert owner.wait_for("got").endswith(" 2")
+            owner.wait_for("tick")
             wait_until_handled(tmp_path)
             begun = monotonic()
             owner.kill()
@@ -75,6 +76,7 @@ def test_a_daemon_says_ready_then_its_role_at_each_change_then_stopping(tmp_path
             assert monotonic() - begun < 1.0
             client.tell("work", 3)
             assert standby.wait_for("got").endswith(" 3")
+            standby.wait_for("tick")
             client.stop()
             standby.process.send_signal(signal.SIGTERM)
             assert second.hear() == "STOPPING=1\nSTATUS=stopping: running handlers end"
