@@ -8,8 +8,6 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .notify import Notifier
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -35,6 +33,8 @@ def serve(host: Host, events: Events, *, timeout: float = 10.0) -> None:
         SystemExit: with 1, when a part that cannot be missed gave up or ownership was lost.
 
     """
+    from .notify import Notifier  # only a daemon needs it
+
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL)
     asked: list[int] = []
