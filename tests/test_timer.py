@@ -316,6 +316,29 @@ def test_timers_go_on_after_the_store_could_not_be_read_when_they_fired(
         assert seen == [*range(1, 11)]
 
 
+def test_what_came_due_while_the_timers_were_down_is_handled(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They crash before anything is handed over, and begin anew after their back-off."""
+    seen: list[int] = []
+    faults = iter([1])
+    pop = Near.pop
+
+    def failing(near: Near, now: int) -> Any:
+        for _ in faults:
+            msg = "a fault"
+            raise RuntimeError(msg)
+        return pop(near, now)
+
+    monkeypatch.setattr(Near, "pop", failing)
+    board.rt.mailbox("jobs", seen.append)
+    with board:
+        board.rt.tell("jobs", 1, after="1h")
+        board.advance("2h")
+        assert list(faults) == []
+        assert seen == [1]
+
+
 def test_a_backlog_told_after_the_clock_was_set_back_is_neither_early_nor_lost(
     board: Board,
 ) -> None:

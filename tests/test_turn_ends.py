@@ -117,6 +117,43 @@ def test_a_handler_that_returns_after_its_timeout_settles_nothing(board: Board) 
         assert got == [-1]
 
 
+def test_a_handler_that_comes_back_late_no_longer_counts_and_takes_nothing_more(
+    board: Board,
+) -> None:
+    """Else its mailbox would be faulted in time, or run more at once than it has workers."""
+    rt = board.rt
+    go, left = threading.Event(), threading.Semaphore(0)
+    got: list[int] = []
+    faults: list[object] = []
+    rt.events.subscribe(lambda _: left.release(), "handler.abandoned")
+    rt.events.subscribe(faults.append, "mailbox.faulted")
+
+    @rt.mailbox("slow", workers=2, timeout=0.05, retry=RetryPolicy(attempts=1))
+    def slow(n: int) -> None:
+        if n < 0:
+            assert go.wait(PATIENCE)
+        got.append(n)
+
+    with board:
+        engine = board.rt._host.engine
+        assert engine is not None
+        mailbox = engine.mailbox("slow")
+        assert mailbox is not None
+        for n in (1, 2):
+            go.clear()
+            rt.tell(slow, -n)
+            assert left.acquire(timeout=PATIENCE)
+            go.set()
+            board.settle()
+            rest(board)
+            rt.tell(slow, n)
+            board.settle()
+        assert faults == []
+        assert not mailbox.recovery.abandoned
+        assert set(mailbox.idle) <= set(mailbox.cells)
+        assert [n for n in got if n > 0] == [1, 2]
+
+
 def test_a_thread_takes_the_place_of_one_that_was_left_behind(tmp_path: Path) -> None:
     go, handled = threading.Event(), threading.Event()
     rt = Runtime(tmp_path / "b.db", threads=1)
