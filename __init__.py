@@ -40,6 +40,7 @@ from .errors import StoreFull as StoreFull
 from .errors import StoreOwned as StoreOwned
 from .errors import TurnEnded as TurnEnded
 from .events import Event as Event
+from .runtime.feed import Feed as Feed
 from .runtime.mailbox_ref import MailboxRef as MailboxRef
 from .runtime.records import ActorInfo as ActorInfo
 from .runtime.records import DeadLetter as DeadLetter
@@ -56,7 +57,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ActorInfo", "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "BadSchedule",
-    "CallboardError", "ConfigError", "Context", "DeadLetter", "Event", "HandlerTimeout",
+    "CallboardError", "ConfigError", "Context", "DeadLetter", "Event", "Feed", "HandlerTimeout",
     "MailboxFull", "MailboxInfo", "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError",
     "MessageInfo", "NotStarted", "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime",
     "ScheduleInfo", "SchemaTooNew", "Stats", "StoreBusy", "StoreError", "StoreFull", "StoreOwned",

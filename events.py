@@ -43,6 +43,7 @@ EVENTS = {
     "message.discarded": "a dead letter was deleted: mailbox id",
     "ask.answered": "the answer of an ask's turn is on its way: mailbox key took (seconds)",
     "ask.failed": "the error of an ask's turn is on its way to the asker: mailbox key error",
+    "feed.resumed": "a listener has found the next owner; it missed some: topic gaps",
     "timer.fired": "a future call is due and has gone to its mailbox: mailbox id due late (s)",
     "schedule.declared": "a schedule is live: schedule expression tz mailbox next_at",
     "schedule.changed": "a new expression, zone or zone data; was is dropped: schedule was next_at",

@@ -49,7 +49,7 @@ class Answering:
         if fault is not None:
             self.faulted(key, fault)
             return
-        if hungry:
+        if hungry or mailbox.limiter is not None:
             mailbox.post(Refill())
         mailbox.dispatch()
 

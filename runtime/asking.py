@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,18 @@ import msgspec
 from ..actors.asks import Asked, Link, Reply
 from ..actors.messages import Accepts, Unknown
 from ..actors.turn import Phase, current
+from ..clock import monotonic
 from ..errors import (
     ActorStopped,
     AskDeadlock,
     AskTimeout,
     ConfigError,
     MessageError,
-    NotStarted,
     RemoteError,
     TurnEnded,
 )
-from .landing import Landings
+from ..persistence.committer import ThreadWaiter
+from .landing import Landings, on_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..actors.turn import Turn
     from .engine import Engine
     from .host import Host
+    from .line import Line
     from .registry import Registry
     from .sender import Sender
 
@@ -61,9 +63,12 @@ class Asking:
     def ask(self, mailbox: Any, message: Any, *, key: str | int | None, timeout: float) -> Any:
         """See Runtime.ask."""
         seconds = _seconds(timeout)
-        _refuse_on_loop()
+        if on_loop():
+            msg = "ask() would block the event loop that it is called on: await rt.ask_async(...)"
+            raise AskDeadlock(msg)
         turn = self._turn()
         route = self._route(turn)
+        seconds = route.connect(seconds)
         answer: list[tuple[Reply | None, BaseException | None]] = []
         waiter = route.waiter()
 
@@ -95,6 +100,8 @@ class Asking:
         seconds = _seconds(timeout)
         turn = self._turn()
         route = self._route(turn)
+        if not route.connected:
+            seconds = await asyncio.to_thread(route.connect, seconds)
         await self._sender.know(mailbox)
         landing = self._landings.here()
         answer: asyncio.Future[Any] = landing.loop.create_future()
@@ -127,19 +134,13 @@ class Asking:
             raise TurnEnded(turn.ended())
         return turn
 
-    def _route(self, turn: Turn | None) -> Here:
+    def _route(self, turn: Turn | None) -> Here | There:
         engine = self._host.engine
         if engine is not None:
             return Here(engine)
         if turn is not None:
             raise ActorStopped("the runtime stops: it takes no more asks")
-        if not self._host.owned():
-            msg = (
-                f"nobody owns {self._host.store.path}, so nobody can answer: start a Runtime on "
-                "it here or in another process, or tell instead of ask"
-            )
-            raise NotStarted(msg)
-        raise NotStarted("asks to another process come with the next change")
+        return There(self._host.line)
 
     def _build(
         self, mailbox: Any, message: Any, key: str | int | None, turn: Turn | None,
@@ -198,8 +199,13 @@ class Here:
     def __init__(self, engine: Engine) -> None:
         """Send nothing yet."""
         self._engine = engine
+        self.connected = True
         driver = engine.environment.driver
         self.waiter, self.drain, self.drain_soon = driver.waiter, driver.drain, driver.drain_soon
+
+    def connect(self, seconds: float) -> float:
+        """Be there already; returns the seconds that are left."""
+        return seconds
 
     def send(self, ask: Asked) -> None:
         """Put the ask into its mailbox."""
@@ -214,6 +220,49 @@ class Here:
     def waiting(self, turn: Turn | None) -> Away:
         """Return what another thread may take the asker's place in."""
         return Away(self._engine, turn is not None)
+
+
+class There:
+    """The way to the owner in another process.
+
+    Args:
+        line: to it.
+
+    """
+
+    def __init__(self, line: Line) -> None:
+        """Send nothing yet."""
+        self._line = line
+        self.waiter = ThreadWaiter
+
+    @property
+    def connected(self) -> bool:
+        """Sending need not connect first."""
+        return self._line.connected
+
+    def connect(self, seconds: float) -> float:
+        """Reach the owner; NotStarted at once when there is none. Returns the seconds left."""
+        begun = monotonic()
+        self._line.connect(seconds)
+        return max(0.001, seconds - (monotonic() - begun))
+
+    def send(self, ask: Asked) -> None:
+        """Send the ask to the owner."""
+        self._line.ask(ask)
+
+    def forget(self, ask: Asked) -> bool:
+        """Take it back; False when it was answered meanwhile."""
+        return self._line.forget(ask)
+
+    def drain(self) -> None:
+        """Leave it to the owner."""
+
+    def drain_soon(self) -> None:
+        """Leave it to the owner."""
+
+    def waiting(self, turn: Turn | None) -> contextlib.AbstractContextManager[None]:
+        """Take up nobody's place: handlers run where the owner is."""
+        return contextlib.nullcontext()
 
 
 class Away:
@@ -243,15 +292,6 @@ def _seconds(timeout: float) -> float:
         msg = f"timeout must be a positive number of seconds, got {timeout!r}"
         raise ConfigError(msg)
     return min(float(timeout), _LONGEST)
-
-
-def _refuse_on_loop() -> None:
-    """Refuse to block an event loop, whose thread may be the one that has to answer."""
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is not None and asyncio._get_running_loop() is not None:  # noqa: SLF001  (documented for this)
-        raise AskDeadlock(
-            "ask() would block the event loop that it is called on: await rt.ask_async(...)"
-        )
 
 
 def _late(ask: Asked, seconds: float) -> AskTimeout:

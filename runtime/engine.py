@@ -18,6 +18,7 @@ from ..actors.timer import TimerActor
 from ..clock import monotonic
 from ..errors import MailboxNotFound, MessageError, StoreError
 from ..persistence.store import Cancel, Outcome, Room, Tell, Unit
+from .hub import publish
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..persistence.committer import Committer
     from ..persistence.slots import Slots
     from ..persistence.store import MailboxRow, Message, ScheduleRow, Store, Written
+    from .hub import Hub
 
 #: Seconds between two looks for actors that nobody uses.
 SWEEP = 30.0
@@ -51,6 +53,7 @@ class Engine:
         events: told here.
         slots: of this owner.
         host_loop: the host's event loop, if it has one.
+        hub: told what was published.
         give_up: called when a part that cannot be missed keeps failing, or ownership is lost.
 
     """
@@ -66,6 +69,7 @@ class Engine:
         events: Events,
         slots: Slots,
         host_loop: asyncio.AbstractEventLoop | None,
+        hub: Hub,
         give_up: Callable[[BaseException], None],
     ) -> None:
         """Build the tree; nothing runs before :meth:`start`."""
@@ -75,6 +79,7 @@ class Engine:
             home, store, committer, clock, driver, events, slots, Loop(host_loop)
         )
         self._give_up = give_up
+        self._hub = hub
         self.root = Supervisor.launch(self.environment, "root", give_up=give_up)
         self.timers = TimerActor.launch(self.environment, self.root)
         self.root.essential.add(self.timers.name)
@@ -200,7 +205,7 @@ class Engine:
         for number, messages in later.items():
             if left := self.mailboxes[number].later(messages):
                 self.timers.later(left)
-        self._hand_over_asks()
+        self._handed_over(units)
 
     def after(self) -> None:
         """Step what the hand-over has made ready."""
@@ -247,6 +252,10 @@ class Engine:
         mailbox = self._names.get(ask.target)
         if mailbox is None:
             raise MailboxNotFound(ask.target, self._names)
+        ask.mailbox, ask.told_at = mailbox.id, self.environment.clock.now()
+        if mailbox.spec.keyed and ask.key is None:
+            msg = f"mailbox {ask.target!r} is keyed: say which actor is asked with key=..."
+            raise MessageError(msg)
         if not mailbox.knows(ask):
             msg = f"mailbox {ask.target!r}: the owner's code knows no {ask.kind!r} {ask.version}"
             raise MessageError(msg)
@@ -266,8 +275,10 @@ class Engine:
         if mailbox is not None:
             mailbox.asks.withdraw(ask)
 
-    def _hand_over_asks(self) -> None:
-        """After the hand-over of messages: what was told before an ask goes before it."""
+    def _handed_over(self, units: Sequence[Unit]) -> None:
+        """Go on after the hand-over of messages: what was told before an ask goes before it."""
+        if self._hub.on:
+            publish(units, self._hub.published)
         if self._asked:
             asked, self._asked = self._asked, []
             for mailbox, ask in asked:

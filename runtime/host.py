@@ -14,19 +14,20 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..clock import monotonic, sleep
 from ..errors import SchemaTooNew, StoreError, StoreOwned
 from ..persistence.committer import Committer
 from ..persistence.slots import Slots
 from ..persistence.store import SCHEMA
+from .hub import Hub, publish
 from .ownership import Ownership
-from .wire import Bell, Ringer
+from .wire import Ringer
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..actors.driver import ThreadDriver
     from ..actors.mail import MailboxSpec
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     from ..events import Events
     from ..persistence.sqlite import SqliteStore
     from ..persistence.store import Unit, Written
+    from .bell import Bell
     from .engine import Engine
+    from .feed import Feed
+    from .line import Line
     from .registry import Registry
     from .schedules import Schedules
 
@@ -87,11 +91,32 @@ class Host:
         self._bell: Bell | None = None
         self._ringer = Ringer(lambda: store.companion.socket)
         self._ownership = Ownership(store.companion.owner)
+        self.hub = Hub()
+        #: Called when the runtime has stopped, to end what listens.
+        self.ending: Callable[[], None] = lambda: None
+        self._line: Line | None = None
+        self._laying = threading.Lock()  # not the host's own: a stop holds that for long
         self._loop: asyncio.AbstractEventLoop | None = None
         self._commits = 0
         self._counts = (0, 0)
-        self.committer = Committer(store, _ClientHooks(self._ringer), pause=sleep)
+        self.committer = Committer(store, _ClientHooks(self._ringer, self._said), pause=sleep)
         _hosts.add(self)
+
+    @property
+    def line(self) -> Line:
+        """The way to the owner in another process; made when it is first needed."""
+        found = self._line
+        if found is None:
+            from .line import Line
+
+            with self._laying:
+                found = self._line = self._line or Line(
+                    self.store.path, lambda: self.store.companion.socket,
+                    owned=lambda: self._ownership.owner() is not None,
+                    is_owner=lambda: self.engine is not None, hub=self.hub,
+                    found=self._found_again,
+                )  # fmt: skip
+        return found
 
     @property
     def started(self) -> bool:
@@ -167,8 +192,11 @@ class Host:
                 self._stop(timeout)
             self.committer.close()
             self._ringer.close()
+            if self._line is not None:
+                self._line.close()
             self.store.close()
             self._renew_committer()
+        self.ending()
         self.ended.set()
 
     def crash(self) -> None:
@@ -232,18 +260,31 @@ class Host:
             self._bell.forked()
             self._bell = None
         self._ringer.forked()
+        if self._line is not None:
+            self._line.forked()
         self.store.forked()
         self._events.forget_threads()
-        self._lock = threading.RLock()
+        self._lock, self._laying = threading.RLock(), threading.Lock()
         self.role, self.engine, self._slots = "client", None, None
         self.ended = threading.Event()
         self._renew_committer()
+
+    def attach(self, feed: Feed[Any]) -> Callable[[], None]:
+        """Begin to feed a listener, from here or from the owner; returns what ends that.
+
+        Raises:
+            NotStarted: nobody owns the store.
+
+        """
+        if self.engine is not None:
+            return self.hub.add(feed.pattern, feed.put)
+        return self.line.listen(feed)
 
     # --- inside ------------------------------------------------------------------------------
 
     def _renew_committer(self) -> None:
         self._commits += self.committer.commits
-        self.committer = Committer(self.store, _ClientHooks(self._ringer), pause=sleep)
+        self.committer = Committer(self.store, _ClientHooks(self._ringer, self._said), pause=sleep)
 
     def _keep_counts(self, engine: Engine) -> None:
         handled, failed = engine.counts()
@@ -255,13 +296,13 @@ class Host:
             self.engine.shut()
         self.role = "client"
         engine, self.engine = self.engine, None
-        if self._bell is not None:
-            self._bell.close()
-            self._bell = None
         if engine is not None:
             unfinished = engine.stop(timeout)
             self._keep_counts(engine)
-        self.committer.become(_ClientHooks(self._ringer), None, None)
+        if self._bell is not None:  # last: the answers of handlers that have ended go over it
+            self._bell.close()
+            self._bell = None
+        self.committer.become(_ClientHooks(self._ringer, self._said), None, None)
         self._let_go()
         if self._events.on:
             self._events.emit("runtime.stopped", unfinished=unfinished)
@@ -283,7 +324,7 @@ class Host:
         engine = engine_type(
             self._home, store=self.store, committer=self.committer, clock=self._clock,
             driver=driver, events=self._events, slots=self._slots, host_loop=self._loop,
-            give_up=self._give_up,
+            hub=self.hub, give_up=self._give_up,
         )  # fmt: skip
         self.committer.become(engine, epoch, last)
         for above in self._registry.supervisors.values():
@@ -293,7 +334,10 @@ class Host:
         for schedule, stored in self._schedules.store_all():
             engine.schedule(schedule, stored)
         self.engine, self.role = engine, "owner"
-        self._bell = Bell(self.store.companion.socket, engine.ring)
+        from .bell import Bell  # with the frames 5 ms, which `import callboard` need not take
+        from .desk import Desk
+
+        self._bell = Bell(self.store.companion.socket, engine.ring, Desk(engine, self.hub))
         if self._events.on:
             self._events.emit("owner.taken", epoch=epoch, waited=waited)
             names = {row.id: row.name for row in self.store.mailboxes()}
@@ -346,6 +390,13 @@ class Host:
         name = threading.current_thread().name
         return self.engine is not None and name.startswith(("callboard-handler", "callboard-loop"))
 
+    def _said(self, topic: str, kind: str, body: bytes) -> None:
+        self.line.said(topic, kind, body)
+
+    def _found_again(self, feed: Feed[Any]) -> None:
+        if self._events.on:
+            self._events.emit("feed.resumed", topic=feed.pattern, gaps=feed.gaps)
+
     def _short(self) -> None:
         if self._events.on:
             self._events.emit("threads.short", threads=self._threads)
@@ -364,13 +415,15 @@ def _living() -> tuple[type[Engine], type[ThreadDriver]]:
 
 
 class _ClientHooks:
-    """What a client does after its commits: ring the owner's bell."""
+    """What a client does after its commits: say what was published, ring the owner's bell."""
 
-    def __init__(self, ringer: Ringer) -> None:
+    def __init__(self, ringer: Ringer, said: Callable[[str, str, bytes], None]) -> None:
         self._ringer = ringer
+        self._said = said
 
     def committed(self, units: Sequence[Unit], written: Written) -> None:
-        """Nothing is handed over here."""
+        """Tell the owner what was published; nothing is handed over here."""
+        publish(units, self._said)
 
     def after(self) -> None:
         """Ring, once the senders know."""

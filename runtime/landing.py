@@ -7,6 +7,7 @@ what is put meanwhile lands with it.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
     from ..persistence.committer import Committer
     from ..persistence.store import Unit
+
+
+def on_loop() -> bool:
+    """Say whether an event loop runs on this thread: then nothing may wait here."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001  (documented for this)
 
 
 class Landing:

@@ -9,8 +9,8 @@ from ..actors.limits import Limits
 from ..actors.retry import RetryPolicy
 from ..events import Events
 from ..persistence.sqlite import SqliteStore
-from .asking import Asking
 from .config import configure
+from .feed import BUFFER, Feed, Feeds
 from .host import Host, Role
 from .logs import LogSubscriber
 from .looking import Looking
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..actors.ticks import Missed, Overlap
     from ..clock import Clock
     from ..persistence.store import IfExists
+    from .asking import Asking
     from .options import (
         Class,
         CronOptions,
@@ -105,7 +106,9 @@ class Runtime:
         self._host = Host(
             self, self._store, self._registry, self._schedules, clock, self.events, threads
         )
-        self._sender.asking = Asking(self, self._host, self._sender, self._registry)
+        self._sender.make_asking = self._make_asking
+        self._feeds = Feeds(self._registry, self._host.attach)
+        self._host.ending = self._feeds.end
         self._looking = Looking(
             self._store, self._registry, clock, self._store.companion.slots, self._host.owned
         )
@@ -719,6 +722,30 @@ class Runtime:
 
         """
         return await self._sender.asking.ask_async(mailbox, message, key=key, timeout=timeout)
+
+    def listen(self, topic: str, *, buffer: int = BUFFER) -> Feed[Any]:
+        """Hear what is published, live: ``with rt.listen("order.*") as feed: for message in feed``.
+
+        In a coroutine ``async with`` and ``async for``. From a process that does not own the store
+        it is heard through the owner. Nothing is stored: for messages that must not be missed give
+        a mailbox ``topics=``.
+
+        Args:
+            topic: what :meth:`publish` names; ``*`` stands for any text.
+            buffer: so many messages may wait for the listener; beyond that the oldest is dropped
+                and counted (``feed.dropped``).
+
+        Raises:
+            NotStarted: (at the ``with``) nobody owns the store.
+            ConfigError: topic or buffer cannot be.
+
+        """
+        return self._feeds.make(topic, buffer)
+
+    def _make_asking(self) -> Asking:
+        from .asking import Asking  # 5 ms that `import callboard` need not take
+
+        return Asking(self, self._host, self._sender, self._registry)
 
     def cancel(self, mailbox: Any, id: str | int) -> bool:
         """Remove a waiting message, or a future call, by your id or by its number.

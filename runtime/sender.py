@@ -48,9 +48,6 @@ class Sender:
 
     """
 
-    #: The other way to send, which references offer too.
-    asking: Asking
-
     def __init__(
         self,
         home: object,
@@ -66,6 +63,15 @@ class Sender:
         self._registry = registry
         self._clock = clock
         self._landings = Landings()
+        self._asking: Asking | None = None
+        self.make_asking: Callable[[], Asking]
+
+    @property
+    def asking(self) -> Asking:
+        """The other way to send, which references offer too; made when it is first needed."""
+        if self._asking is None:
+            self._asking = self.make_asking()
+        return self._asking
 
     def tell(
         self,

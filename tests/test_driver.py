@@ -18,6 +18,7 @@ from callboard.persistence.slots import Slots
 from callboard.persistence.sqlite import SqliteStore
 from callboard.persistence.store import Message, Unit
 from callboard.runtime.engine import Engine
+from callboard.runtime.hub import Hub
 from callboard.runtime.registry import Registry
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class World:
         self.engine = Engine(
             self, store=self.store, committer=self.committer, clock=self.clock,
             driver=cast("ThreadDriver", self.driver), events=Events(self.clock.now),
-            slots=self.slots, host_loop=None, give_up=self.failures.append,
+            slots=self.slots, host_loop=None, hub=Hub(), give_up=self.failures.append,
         )  # fmt: skip
         self.committer.become(self.engine, epoch, last)
         for spec, row in self.registry.store_all():

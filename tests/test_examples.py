@@ -52,8 +52,10 @@ def wait_until_handled(store: Path) -> None:
     looker.stop()
 
 
-def test_there_are_eight() -> None:
-    assert [program.name[:2] for program in PROGRAMS] == [f"{n:02}" for n in range(1, 9)]
+def test_they_are_numbered() -> None:
+    numbers = [program.name[:2] for program in PROGRAMS]
+    assert numbers == [f"{n:02}" for n in range(1, len(PROGRAMS) + 1)]
+    assert len(numbers) >= 9
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)

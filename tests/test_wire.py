@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from callboard.runtime import wire
-from callboard.runtime.wire import Bell, Ringer
+from callboard.runtime import bell as bell_module
+from callboard.runtime.bell import Bell
+from callboard.runtime.wire import Ringer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,9 +49,9 @@ def test_the_peers_user_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
 
     peer: Any = Peer()
     monkeypatch.setattr(os, "getuid", lambda: 4242)
-    assert wire._same_user(peer)
+    assert bell_module._same_user(peer)
     monkeypatch.setattr(os, "getuid", lambda: 4243)
-    assert not wire._same_user(peer)
+    assert not bell_module._same_user(peer)
 
 
 def test_what_is_no_ring_ends_the_connection(tmp_path: Path) -> None:

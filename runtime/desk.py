@@ -1,0 +1,127 @@
+"""The owner's desk: serves what clients ask and listen for over the socket."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..actors.asks import Asked, Reply
+from ..errors import CallboardError, MailboxFull, StoreError
+from .frames import Answer, Ask, Channel, Drop, Fed, Leave, Listen, Listening, Said, pack
+from .frames import read_to_owner as read
+from .remote import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .engine import Engine
+    from .hub import Hub
+
+logger = logging.getLogger("callboard")
+
+#: Asks of one connection that may be open at once.
+MOST_OPEN = 10_000
+#: Bytes that may wait for a slow listener before what is published is dropped for it.
+MOST_WAITING = 4 * 1024 * 1024
+
+
+class Desk:
+    """Serves the connections of one owner. Runs: on the socket's thread.
+
+    Args:
+        engine: whose actors are asked.
+        hub: to whose topics clients listen.
+
+    """
+
+    def __init__(self, engine: Engine, hub: Hub) -> None:
+        """Serve nobody yet."""
+        self._engine = engine
+        self._hub = hub
+        self._send: Callable[[Channel, bytes], None] = lambda *_: None
+        self._asks: dict[Channel, dict[int, Asked]] = {}
+        self._feeds: dict[Channel, dict[int, Callable[[], None]]] = {}
+
+    def open(self, send: Callable[[Channel, bytes], None]) -> None:
+        """Say how frames are sent."""
+        self._send = send
+
+    def serve(self, channel: Channel, data: bytes) -> None:
+        """Do what one frame says."""
+        match read(data):
+            case Ask() as frame:
+                self._ask(channel, frame)
+            case Drop(number):
+                self._drop(self._asks.get(channel, {}).pop(number, None))
+            case Listen(number, pattern):
+                self._listen(channel, number, pattern)
+            case Leave(number):
+                self._feeds.get(channel, {}).pop(number, lambda: None)()
+            case Said(topic, kind, body):
+                self._hub.published(topic, kind, bytes(body))
+
+    def hung_up(self, channel: Channel) -> None:
+        """Take back the asks of a client that is gone, and feed it no more."""
+        for ask in self._asks.pop(channel, {}).values():
+            self._drop(ask)
+        for off in self._feeds.pop(channel, {}).values():
+            off()
+
+    # --- asks --------------------------------------------------------------------------------
+
+    def _ask(self, channel: Channel, frame: Ask) -> None:
+        number = frame.id
+        asks = self._asks.setdefault(channel, {})
+
+        def deliver(reply: Reply | None, error: BaseException | None) -> None:
+            asks.pop(number, None)
+            if reply is not None:
+                answer = Answer(number, reply.kind, reply.version, msgspec.Raw(reply.body))
+                self._send(channel, pack(answer))
+            elif error is not None:
+                self._send(channel, pack(describe(number, error)))
+
+        ask = Asked(
+            0, frame.kind, bytes(frame.body), frame.key, version=frame.version,
+            target=frame.mailbox, deliver=deliver,
+        )  # fmt: skip
+        try:
+            if len(asks) >= MOST_OPEN:
+                msg = f"{MOST_OPEN} asks of this process are open: wait for some of them"
+                raise MailboxFull(msg)
+            asks[number] = ask
+            self._engine.ask(ask, look=self._others_have_told())
+        except CallboardError as error:
+            deliver(None, error.with_traceback(None))
+        self._engine.environment.driver.drain()
+
+    def _others_have_told(self) -> bool:
+        """Say whether there is what the asker may have told before, and we have not seen."""
+        environment = self._engine.environment
+        try:
+            return environment.store.heartbeat()[0] > (environment.committer.seen or 0)
+        except StoreError:
+            return True
+
+    def _drop(self, ask: Asked | None) -> None:
+        if ask is not None:
+            self._engine.environment.asks.close(ask)
+            self._engine.withdraw(ask)
+
+    # --- listening ---------------------------------------------------------------------------
+
+    def _listen(self, channel: Channel, number: int, pattern: str) -> None:
+        dropped = 0
+
+        def sink(topic: str, kind: str, body: bytes) -> None:
+            nonlocal dropped
+            if channel.waiting > MOST_WAITING:
+                dropped += 1
+                return
+            missed, dropped = dropped, 0
+            self._send(channel, pack(Fed(number, topic, kind, msgspec.Raw(body), missed)))
+
+        self._feeds.setdefault(channel, {})[number] = self._hub.add(pattern, sink)
+        self._send(channel, pack(Listening(number)))

@@ -1,0 +1,54 @@
+"""The hub: where what was published meets those who listen; see feed.py."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ..actors.topics import matches
+from ..persistence.store import Outcome, Publish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..persistence.store import Unit
+
+
+class Hub:
+    """Whoever listens in this process, and the connections of those who listen in others."""
+
+    def __init__(self) -> None:
+        """Have nobody listening."""
+        #: Somebody listens: one attribute to look at where nobody does.
+        self.on = False
+        self._lock = threading.Lock()
+        self._sinks: list[tuple[str, Callable[[str, str, bytes], None]]] = []
+
+    def add(self, pattern: str, sink: Callable[[str, str, bytes], None]) -> Callable[[], None]:
+        """Call ``sink(topic, kind, body)`` for what is published; returns what ends that."""
+        entry = (pattern, sink)
+        with self._lock:
+            self._sinks = [*self._sinks, entry]
+            self.on = True
+
+        def off() -> None:
+            with self._lock:
+                self._sinks = [each for each in self._sinks if each is not entry]
+                self.on = bool(self._sinks)
+
+        return off
+
+    def published(self, topic: str, kind: str, body: bytes) -> None:
+        """Tell those who listen. Runs: after the commit, on any thread; waits for nobody."""
+        for pattern, sink in self._sinks:
+            if matches(pattern, topic):
+                sink(topic, kind, body)
+
+
+def publish(units: Sequence[Unit], tell: Callable[[str, str, bytes], None]) -> None:
+    """Tell what these units have published, now that they are on disk."""
+    for unit in units:
+        if unit.ops is not None and unit.outcome is Outcome.COMMITTED:
+            for op in unit.ops:
+                if isinstance(op, Publish):
+                    tell(op.topic, op.kind, op.body)
