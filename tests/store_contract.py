@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from .store_contract_groups import GroupContract
 from .store_contract_reading import ReadingContract
+from .store_contract_schedules import ScheduleContract
 from .store_contract_writing import WritingContract
 
 
-class StoreContract(WritingContract, GroupContract, ReadingContract):
+class StoreContract(WritingContract, GroupContract, ReadingContract, ScheduleContract):
     """The whole of it."""

@@ -6,7 +6,7 @@ Each `type: ignore` stands where a mistake must be found: mypy reports those tha
 import asyncio
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 from callboard import (
@@ -18,6 +18,8 @@ from callboard import (
     MessageInfo,
     RetryPolicy,
     Runtime,
+    ScheduleInfo,
+    Tick,
     TimerInfo,
     Transaction,
     WorkerActor,
@@ -46,6 +48,19 @@ async def write(text: str, context: Context) -> int:
 
 @rt.mailbox("ticks")
 def tick() -> None: ...
+
+
+@rt.cron("0 9 * * *", tz="Europe/Paris", jitter="30s", retry=RetryPolicy(), timeout=5.0)
+def report(tick: Tick) -> int:
+    assert_type(tick.missed, int)
+    return tick.at.hour
+
+
+assert_type(report(Tick("report", datetime(2024, 1, 1, tzinfo=UTC))), int)
+assert_type(rt.cron("@daily", to="ticks", message="sweep", overlap="allow"), str)
+assert_type(rt.next_runs(report, 3), list[datetime])
+rt.cron("@daily", missed="never")  # type: ignore[call-overload]
+rt.cron("@daily", to="ticks", retry=RetryPolicy())  # type: ignore[call-overload]
 
 
 @message("cart.add", version=2)
@@ -217,6 +232,7 @@ async def so_does_the_asynchronous_one(app: object) -> None:
 def records_are_typed_and_frozen() -> None:
     assert_type(rt.mailboxes(), list[MailboxInfo])
     assert_type(rt.timers(greet), list[TimerInfo])
+    assert_type(rt.schedules(), list[ScheduleInfo])
     assert_type(rt.peek(greet), list[MessageInfo])
     assert_type(rt.dead(), list[DeadLetter])
     assert_type(rt.find(7), MessageInfo | None)
