@@ -24,8 +24,9 @@ from callboard import (
     ScheduleInfo,
     Tick,
 )
+from callboard.actors.cell import Wake
 from callboard.clock import SECOND, micros
-from callboard.errors import StoreFull
+from callboard.errors import StoreBusy, StoreFull
 from callboard.persistence.store import ScheduleRow
 from callboard.runtime.testing import Board
 
@@ -307,6 +308,62 @@ def test_nothing_ticks_once_the_runtime_stops(board: Board) -> None:
     assert hours(seen) == [1]  # late, and therefore not missed
 
 
+def test_nothing_ticks_while_handlers_are_waited_for(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, shutting = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(n: int) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    board.rt.mailbox("slow", slow)
+    board.rt.cron("@hourly", to="job", name="job")
+    board.rt.mailbox("job", lambda _: None)
+    board.start()
+    board.settle()
+    board.rt.tell("slow", 1)
+    assert begun.wait(PATIENCE)
+    engine = board.rt._host.engine
+    assert engine is not None
+    shut = engine.shut
+    monkeypatch.setattr(engine, "shut", lambda: (shut(), shutting.set()))
+    stopping = threading.Thread(target=board.rt.stop)
+    stopping.start()
+    assert shutting.wait(PATIENCE)
+    board.clock.shift("1h")
+    engine.schedules.post(Wake())
+    engine.environment.driver.drain()
+    go_on.set()
+    stopping.join()
+    assert board.rt.peek("job") == []
+    assert board.rt.schedules()[0].last_at is None
+
+
+def test_a_store_that_cannot_be_read_skips_no_tick(
+    board: Board, said: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tick] = []
+    board.rt.cron("@hourly", name="job")(seen.append)
+    board.start()
+    board.settle()
+    sender, left = board.rt._sender, [1]
+    operations = sender.operations
+
+    def busy(*args: Any, **options: Any) -> Any:
+        if left:
+            left.pop()
+            msg = "the write lock is held"
+            raise StoreBusy(msg)
+        return operations(*args, **options)
+
+    monkeypatch.setattr(sender, "operations", busy)
+    board.advance("1h 1s")
+    assert not left
+    assert hours(seen) == [1]
+    assert names(said) == ["declared", "ticked"]
+
+
 # --- missed --------------------------------------------------------------------------------------
 
 
@@ -374,7 +431,8 @@ def test_no_tick_while_the_last_one_waits(board: Board, said: list[Event]) -> No
     assert (told.count("job"), told.count("free")) == (1, 3)
     skipped = [event for event in said if event.name == "schedule.skipped"]
     assert [event["at"] for event in skipped] == [micros(START) + n * HOUR for n in (2, 3)]
-    assert all("of its last tick waits" in event["reason"] for event in skipped)
+    waits = next(e["id"] for e in said if e.name == "schedule.ticked" and e["schedule"] == "job")
+    assert [e["reason"] for e in skipped] == [f"message {waits} of its last tick waits"] * 2
     board.rt.resume("job")
     board.settle()
     board.advance("1h")
