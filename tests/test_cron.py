@@ -327,7 +327,12 @@ def test_nothing_ticks_while_handlers_are_waited_for(
     engine = board.rt._host.engine
     assert engine is not None
     shut = engine.shut
-    monkeypatch.setattr(engine, "shut", lambda: (shut(), shutting.set()))
+
+    def closes() -> None:
+        shut()
+        shutting.set()
+
+    monkeypatch.setattr(engine, "shut", closes)
     stopping = threading.Thread(target=board.rt.stop)
     stopping.start()
     assert shutting.wait(PATIENCE)
