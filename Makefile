@@ -11,7 +11,7 @@ EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
 TOOLS := $(BIN)/lint-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types layers package check demo prove schedules clean FORCE
+.PHONY: help install test lint format types layers package check demo prove shop schedules clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,11 @@ prove: $(TOOLS) ## run the demo 20 times with random seeds, then once with 25 ki
 	@$(BIN)/callboard demo --kills $(KILLS) || { \
 		echo "prove: FAILED with $(KILLS) kills, after $(RUNS) good runs"; exit 1; }
 	@echo "prove: $(RUNS) runs and one with $(KILLS) kills, all good"
+
+shop: $(TOOLS) ## run the example shop in real time, killed ten times, and under a spike
+	cd examples && ../$(BIN)/python -m shop.demo
+	cd examples && ../$(BIN)/python -m shop.crash
+	cd examples && ../$(BIN)/python -m shop.spike
 
 schedules: $(TOOLS) ## compare schedules with cronsim over 2024 to 2030 (some minutes)
 	$(BIN)/python tests/schedule_oracle.py

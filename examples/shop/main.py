@@ -1,0 +1,19 @@
+"""What servers and the command line load: ``uvicorn shop.main:app``, ``-a shop.main:rt``."""
+
+from __future__ import annotations
+
+import os
+
+from .app import make_app
+from .settings import Settings
+from .shop import make_shop
+
+shop = make_shop(
+    Settings(
+        store=os.environ.get("SHOP_STORE", "shop.db"),
+        smtp_host=os.environ.get("SHOP_SMTP_HOST", "localhost"),
+        smtp_port=int(os.environ.get("SHOP_SMTP_PORT", "25")),
+    )
+)
+rt = shop.rt
+app = make_app(shop)
