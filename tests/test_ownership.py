@@ -1,6 +1,7 @@
 """Owning a store is a lock that others may look at."""
 
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def test_the_lock_says_who_holds_it_now_and_is_not_inherited(tmp_path: Path) -> 
     assert owner.owner() == os.getpid()
     assert owner._fd is not None
     assert not os.get_inheritable(owner._fd)
+    owner.release()
+
+
+def test_the_lock_file_is_for_this_user_alone(tmp_path: Path) -> None:
+    owner = Ownership(tmp_path / "owner")
+    assert owner.take()
+    assert stat.S_IMODE((tmp_path / "owner").stat().st_mode) == 0o600
     owner.release()
 
 

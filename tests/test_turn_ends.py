@@ -87,6 +87,13 @@ def test_a_turn_knows_how_many_bytes_it_has_staged() -> None:
     assert turn.size == 1100
 
 
+def test_what_a_turn_tells_says_where_it_comes_from() -> None:
+    turn = new_turn(7)
+    plain, named = Message(1, "json", b"1"), Message(1, "json", b"1", name="id")
+    turn.join([plain, Tell(named, "replace")])
+    assert [(m.cause, m.sender) for m in (plain, named)] == [(7, "jobs")] * 2
+
+
 def test_a_handler_that_returns_after_its_timeout_settles_nothing(board: Board) -> None:
     """Its message waits for its retry; the late return neither removes it nor tells."""
     rt = board.rt
@@ -230,13 +237,14 @@ def test_a_handler_gets_what_was_stored_and_never_the_senders_object(board: Boar
 
 def test_a_future_call_knows_when_it_was_due(board: Board) -> None:
     seen: list[Any] = []
-    board.rt.mailbox("work", lambda _n, context: seen.append(context.due))
+    board.rt.mailbox("work", lambda _n, context: seen.append((context.due, context.now)))
     with board:
-        due = board.now + timedelta(hours=1)
+        now = board.now
+        due = now + timedelta(hours=1)
         board.rt.tell("work", 1, at=due)
         board.rt.tell("work", 2)
         board.advance("2h")
-    assert seen == [None, due]
+    assert seen == [(None, now), (due, due)]
 
 
 # --- what may start before a commit ----------------------------------------------------------
