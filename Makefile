@@ -11,7 +11,7 @@ EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
 TOOLS := $(BIN)/lint-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types layers package check demo prove shop schedules clean FORCE
+.PHONY: help install test lint format types layers package docs check demo prove shop schedules clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,12 @@ package: $(TOOLS) .tree ## check that an installed package holds every file of t
 	$(BIN)/pip install -q --no-deps --target build/site .
 	diff -r -x __pycache__ .tree/callboard build/site/callboard
 
-check: lint types layers package test ## everything that a change must pass
+# -E reads every page again: a warning is shown at each build, not only at the first.
+docs: $(TOOLS) ## build the documentation; a warning is an error
+	$(BIN)/sphinx-build -q -E -W --keep-going -d build/doctrees docs build/docs
+	@echo "docs: build/docs/index.html"
+
+check: lint types layers package docs test ## everything that a change must pass
 
 demo: $(TOOLS) ## watch a service being killed and resuming
 	$(BIN)/callboard demo $(ARGS)

@@ -96,7 +96,12 @@ class ManualClock:
         return off
 
     def set(self, now: int | datetime) -> None:
-        """Move to an instant, forward or backward (microseconds UTC, or an aware datetime)."""
+        """Move to an instant, forward or backward.
+
+        Args:
+            now: microseconds since 1970, UTC, or an aware ``datetime``.
+
+        """
         self._now = micros(now) if isinstance(now, datetime) else now
         with self._lock:
             callbacks = list(self._callbacks)

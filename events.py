@@ -37,6 +37,9 @@ EVENTS = {
     "message.failed": "a handler raised; it is tried again: mailbox id key attempt error due",
     "message.later": "a handler asked to be tried later; not a failure: mailbox id key due",
     "message.dead": "a message became a dead letter: mailbox id key attempts error",
+    "message.expired": "its time to live was over before its handler ran: mailbox id key",
+    "message.dropped": "removed from a full mailbox to make room: mailbox id",
+    "message.progress": "a handler said how far it is: mailbox id fraction note",
     "message.cancelled": "a waiting message was cancelled or replaced: mailbox id",
     "message.unknown": "kind or version that no code knows; it waits: mailbox id kind version",
     "message.requeued": "a dead letter waits again under a new number: mailbox id was",
@@ -69,8 +72,8 @@ EVENTS = {
 }  # fmt: skip
 
 #: Those that every message causes: emitted only while somebody wants them (``events.flow``).
-_FREQUENT = ("message.told", "message.handled", "ask.answered", "timer.fired", "actor.started",
-             "actor.stopped")  # fmt: skip
+_FREQUENT = ("message.told", "message.handled", "message.progress", "ask.answered", "timer.fired",
+             "actor.started", "actor.stopped")  # fmt: skip
 _BOUND = 100_000
 
 

@@ -149,7 +149,7 @@ class Context:
 
     @property
     def message_id(self) -> int:
-        """The message's number: the idempotency key for effects outside the store.
+        """The message's number, the idempotency key for effects outside the store.
 
         An ask is not stored: its number is negative, and names it in this process only.
         """
@@ -182,7 +182,7 @@ class Context:
 
     @property
     def sender(self) -> str | None:
-        """Name of the mailbox whose turn told the message; None: told from outside."""
+        """Name of the mailbox whose turn told the message; None where it came from outside."""
         return self._turn.message.sender
 
     def execute(self, sql: str, params: Params = (), *, expect: int | None = None) -> None:
