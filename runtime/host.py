@@ -220,7 +220,7 @@ class Host:
         """Bring a mailbox to life that was declared after the start."""
         with self._lock:
             if self.engine is not None:
-                self.engine.add(spec, self._registry.row(spec.name))
+                self.engine.add(spec, self._registry.store(spec))
                 self.engine.environment.driver.drain()
             elif self.started:
                 self._registry.know_all()

@@ -171,7 +171,7 @@ class Registry:
         return name in self._rows
 
     def row(self, name: str) -> MailboxRow:
-        """Return the store's row of a mailbox, making it if this process declares it.
+        """Return the store's row of a mailbox; one that is not there is made of the declaration.
 
         Raises:
             MailboxNotFound: neither this process nor the store knows the name.
@@ -182,11 +182,10 @@ class Registry:
             return found
         rows = {row.name: row for row in self._store.mailboxes()}
         stored, spec = rows.get(name), self.specs.get(name)
-        # Written only if it says something new: a caller who tells on a connection of its own may
-        # hold the write lock now, and would wait for itself.
-        declared = None if spec is None else declaration(spec, self.above(spec.supervisor))
-        if declared is not None and (stored is None or stored.declaration != declared):
-            stored = self._store.declare([declared])[0]
+        # What is there is the owner's word: a process of another version must not write over it,
+        # and who tells on a connection of its own may hold the write lock: it waits for itself.
+        if stored is None and spec is not None:
+            return self.store(spec)
         if stored is None:
             raise MailboxNotFound(name, [*self.specs, *rows])
         self._rows[name] = stored
@@ -213,6 +212,12 @@ class Registry:
         there = {row.name for row in self._store.mailboxes()}
         for name in [each for each in list(self.specs) if each not in there]:
             self.row(name)
+
+    def store(self, spec: MailboxSpec) -> MailboxRow:
+        """Store one declaration over what is there; returns its row."""
+        row = self._store.declare([declaration(spec, self.above(spec.supervisor))])[0]
+        self._rows[row.name] = row
+        return row
 
     def store_all(self) -> list[tuple[MailboxSpec, MailboxRow]]:
         """Store every declaration; returns each with its row."""

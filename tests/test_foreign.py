@@ -187,20 +187,32 @@ def test_a_standby_has_the_rows_of_what_it_declares_before_anybody_sends(tmp_pat
 def test_a_client_that_holds_the_write_lock_does_not_wait_for_itself(
     store: SqliteStore, mine: sqlite3.Connection
 ) -> None:
-    """Its first tell looks the mailbox up, and has nothing to write about it."""
+    """Its first tell looks the mailbox up, and writes nothing about it: the owner's word stands."""
 
     def work(n: int) -> None: ...
 
     owner, client = Runtime(store.path), Runtime(store.path)
-    owner.mailbox("work", work)
+    owner.mailbox("work", work, topics=["numbers"])
     owner.start()
-    client.mailbox("work", work)
+    client.mailbox("work", work, workers=2)  # of another version
     begin(mine)
     before = monotonic()
     client.tell("work", 1, connection=mine)
     assert monotonic() - before < 2.0
     mine.commit()
+    (row,) = store.mailboxes()
+    assert (row.declaration.topics, row.declaration.workers) == (("numbers",), 1)
     client.stop()
+    owner.stop()
+
+
+def test_an_owner_stores_what_it_declares_late_over_what_was_there(store: SqliteStore) -> None:
+    store.declare([Declaration("work", workers=1)])
+    owner = Runtime(store.path)
+    owner.start()
+    owner.mailbox("work", lambda _n: None, workers=2)
+    (row,) = store.mailboxes()
+    assert row.declaration.workers == 2
     owner.stop()
 
 
