@@ -335,6 +335,7 @@ def test_the_tutorial_ends_with_a_program_that_was_killed_and_goes_on(tmp_path: 
 
     (tmp_path / "shop.py").write_text(files["shop.py, in full"].replace("after=20", "after=2"))
     with Child(run, cwd=tmp_path) as shop:
+        shop.wait_for("mail: is anybody there?")
         said = shell(tmp_path, "python customers.py")
         shop.wait_for("mail: order 2 is paid")
         assert [*shop.lines, *said] == printed(text, 3)
