@@ -6,6 +6,7 @@ its like. As crontab(5) says, day and weekday are alternatives unless one of the
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from bisect import bisect_left, bisect_right
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ DAY = 86_400
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (days on the wall have no zone)
 _FIELDS = ("minute", "hour", "day", "month", "weekday", "second")
 _RANGES = ("0-59", "0-23", "1-31", "1-12 or jan-dec", "0-7 or sun-sat", "0-59")
-_MOST, _ANY = 6, ("*", "?")
+_MOST, _LINE, _ANY = 6, 80, ("*", "?")
 ALIASES = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *",
     "@weekly": "0 0 * * 0", "@daily": "0 0 * * *", "@midnight": "0 0 * * *",
@@ -176,16 +177,17 @@ class Expression:
 
 def _split(text: str) -> list[str]:
     word = text.strip().lower()
+    shown = textwrap.shorten(text, _LINE) if text.isprintable() else repr(text[:_LINE])
     if word.startswith("@"):
         if word not in ALIASES:
-            msg = f"schedule >{text}<: no such word; known are {', '.join(ALIASES)}"
+            msg = f"schedule >{shown}<: no such word; known are {', '.join(ALIASES)}"
             raise BadSchedule(msg)
         word = ALIASES[word]
     fields = word.split()
     if len(fields) not in (_MOST - 1, _MOST):
         msg = (
-            f"schedule >{text}<: {len(fields)} fields; write five (minute hour day month weekday), "
-            "or six with seconds last"
+            f"schedule >{shown}<: {len(fields)} fields; write five (minute hour day month "
+            "weekday), or six with seconds last"
         )
         raise BadSchedule(msg)
     return fields

@@ -21,9 +21,12 @@ def zone(name: str) -> zoneinfo.ZoneInfo:
         BadSchedule: there is no zone of that name; the text names the nearest.
 
     """
+    if not isinstance(name, str):
+        msg = f'a time zone is its IANA name such as "Europe/Paris", got {name!r}'
+        raise BadSchedule(msg)
     try:
         return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError, TypeError) as error:
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise BadSchedule(_unknown(name)) from error
 
 
@@ -44,15 +47,16 @@ def _data(name: str) -> bytes | None:
         return None
 
 
-def _unknown(name: object) -> str:
+def _unknown(name: str) -> str:
     known = {each.casefold(): each for each in zoneinfo.available_timezones()}
-    asked = str(name).casefold()
-    # Who writes "Berlin" or "CET+1" means a zone whose last part is like it.
+    asked = name.casefold()
+    shown = name if name.isprintable() else repr(name)
+    # Who writes "Berlin" means a zone whose last part is like it.
     cities = {each.rpartition("/")[2]: full for each, full in known.items()}
     near = difflib.get_close_matches(asked, known, n=3)
     near += [cities[each] for each in difflib.get_close_matches(asked, cities, n=3)]
     found = list(dict.fromkeys(known.get(each, each) for each in near))[:3]
     if not known:
-        return f"no time zone >{name}<: neither the system nor the package tzdata has zones"
+        return f"no time zone >{shown}<: neither the system nor the package tzdata has zones"
     hint = f"did you mean {' or '.join(map(repr, found))}?" if found else 'write "Europe/Paris"'
-    return f"no time zone >{name}<: {hint}"
+    return f"no time zone >{shown}<: {hint}"

@@ -160,6 +160,7 @@ class Host:
             if self.started:
                 return
             _living()  # now: a standby is to take over at once
+            self._schedules.check()
             self.store.open()
             self._refuse_newer()
             self.failure = None

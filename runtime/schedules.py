@@ -60,6 +60,8 @@ class Schedules:
         self._events = events
         self._lock = threading.Lock()
         self.specs: dict[str, ScheduleSpec] = {}
+        # What is told, and to what, by name: the mailbox may be declared after the schedule.
+        self._targets: dict[str, tuple[Any, Any]] = {}
 
     # --- declaring ---------------------------------------------------------------------------
 
@@ -81,8 +83,9 @@ class Schedules:
                 message=None if message is None else encode(message, f"schedule {called!r}"),
             )  # fmt: skip
             _check_options(spec)
-            self._check_target(spec, to, Tick(called, instant(0)) if message is None else message)
-            self._keep(spec)
+            value = Tick(called, instant(0)) if message is None else message
+            self._check_target(spec, to, value)
+            self._keep(spec, to, value)
             host.schedule(spec)
 
         def decorate(worker: Any) -> Any:
@@ -105,10 +108,22 @@ class Schedules:
         declare(mailbox, called, to)
         return called
 
-    def _keep(self, spec: ScheduleSpec) -> None:
+    def check(self) -> None:
+        """Check again, before a start, what was declared before its mailbox.
+
+        Raises:
+            ConfigError: the mailbox is keyed, and nothing says for which actor the ticks are.
+            MessageError: the mailbox does not accept what it would be told.
+
+        """
+        for name, (to, value) in self._targets.items():
+            self._check_target(self.specs[name], to, value)
+
+    def _keep(self, spec: ScheduleSpec, to: Any, value: Any) -> None:
         with self._lock:
             self._check_free(spec.name)
             self.specs[spec.name] = spec
+            self._targets[spec.name] = (to, value)
 
     def _check_free(self, name: str) -> None:
         check_name(name)

@@ -179,6 +179,24 @@ def declare(rt: Runtime, options: dict[str, Any]) -> None:
         made(lambda: None)
 
 
+@pytest.mark.parametrize(
+    ("options", "message", "error"),
+    [({}, None, MessageError), ({"keyed": True}, 3, ConfigError)],
+    ids=["message", "key"],
+)
+def test_a_mailbox_that_is_declared_later_is_checked_at_the_start(
+    board: Board, options: Any, message: Any, error: type[Exception]
+) -> None:
+    board.rt.cron("@hourly", to="numbers", message=message)
+
+    def numbers(n: int) -> None: ...
+
+    board.rt.mailbox("numbers", numbers, **options)
+    with pytest.raises(error, match="'numbers'"):
+        board.start()
+    assert board.rt.role == "client"
+
+
 def test_a_bad_expression_is_refused_before_it_decorates(board: Board) -> None:
     with pytest.raises(BadSchedule):
         board.rt.cron("* * * *")

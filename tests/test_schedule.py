@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -165,6 +165,8 @@ def test_words_stand_for_fields(word: str, same: str) -> None:
         ("0 0 1 1 * 0 2030", ">0 0 1 1 * 0 2030<: 7 fields; write five"),
         ("", "><: 0 fields; write five"),
         ("@reboot", ">@reboot<: no such word; known are @yearly"),
+        ("0 9\n* *", "'0 9\\n* *'<: 4 fields"),
+        ("1 " * 1000, "[...]<: 1000 fields"),
         (5, "an expression is text"),
         (None, "an expression is text"),
     ],
@@ -184,14 +186,22 @@ def test_what_cannot_work_is_refused_with_the_bad_field_marked(
     [
         ("Europe/Berln", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"),
         ("Berlin", "Europe/Berlin"), ("utc", "UTC"), ("Europe", "Europe/"), ("", "Europe/"),
-        ("../etc/passwd", "Europe/"), ("America/New York", "America/New_York"), (3, "Europe/"),
+        ("../etc/passwd", "Europe/"), ("America/New York", "America/New_York"),
+        ("Europe\nParis", "Europe/Paris"),
     ],
 )  # fmt: skip
 def test_an_unknown_zone_is_refused_with_the_nearest_names(name: str, nearest: str) -> None:
     with pytest.raises(BadSchedule) as caught:
         Schedule("* * * * *", name)
-    assert f">{name}<" in str(caught.value)
+    assert f">{name if name.isprintable() else repr(name)}<" in str(caught.value)
     assert nearest in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("zone", [3, None, ZoneInfo("Europe/Paris")])
+def test_a_zone_is_named_by_text(zone: Any) -> None:
+    with pytest.raises(BadSchedule, match="a time zone is its IANA name"):
+        Schedule("* * * * *", zone)
 
 
 def test_zones_come_from_tzdata_where_the_system_has_none(tmp_path: Path) -> None:
