@@ -126,9 +126,14 @@ def test_every_module_of_the_package_is_loaded_under_its_name() -> None:
 
 @pytest.mark.slow
 def test_the_import_is_quick() -> None:
+    """At its best of many: where other processes keep the cores, each takes as long as they like."""
     seconds("import callboard")  # the first may have to compile
     bare = min(seconds("pass") for _ in range(5))
-    best = min(seconds("import callboard") for _ in range(5)) - bare
+    best = 1.0
+    for _ in range(25):
+        best = min(best, seconds("import callboard") - bare)
+        if best < MOST_SECONDS:
+            break
     assert best < MOST_SECONDS
 
 
