@@ -65,6 +65,7 @@ EVENTS = {
     "actor.stopped": "an idle actor was put away: mailbox key",
     "actor.restarted": "an actor was rebuilt after a crash: actor attempt error delay (seconds)",
     "actor.faulted": "an actor is left alone: too many crashes, or a broken state: actor error",
+    "actor.repaired": "an actor was restarted by hand, or its state was written: actor",
     "supervisor.failed": "a supervisor fails to its own, which restarts all below it: actor error",
     "handler.abandoned": "a handler ran past its timeout, its thread is left: mailbox id thread",
     "threads.short": "every handler thread is taken: threads",

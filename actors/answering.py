@@ -116,7 +116,7 @@ class Answering:
                 mailbox.window.settled(ask)
             if held:
                 mailbox.window.finished(ask)
-        if held or outcome is Outcome.AGAIN:
+        if held or outcome is Outcome.AGAIN or mailbox.recovery.draining:
             mailbox.post(Refill())
         if outcome is not Outcome.AGAIN and isinstance(ask, Asked):
             self._answer(ask, turn, unit.error if outcome is Outcome.FAILED else None)

@@ -237,6 +237,8 @@ class MailboxActor(Cell):
                 pass
         if self.crashed:
             return  # all else waits for the restart
+        if self.recovery.draining:
+            self.recovery.drained()
         if self._set_back:
             self._set_back = False
             with self.lock:

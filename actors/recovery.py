@@ -42,6 +42,7 @@ class Recovery:
         faulted: why an actor is left alone, by key; under None the whole mailbox is.
         until: when an actor is to be restarted, by key.
         abandoned: threads whose handler ran past its timeout, with the message it runs.
+        draining: see :meth:`drained`.
 
     """
 
@@ -56,7 +57,10 @@ class Recovery:
         )
         self._unstarted = Tally(supervisor.period)
         self._mailbox = mailbox
-        self._edited: set[str | None] = set()
+        # Keys whose state is being written; after that their activation, until it is drained.
+        self._edited: dict[str | None, Activation | None] = {}
+        self.draining = False
+        self._failing: dict[str | None, int] = {}
         self._unblock: list[tuple[int, bool, str]] = []  # until, has a key, key
 
     # --- for workers (any handler thread) ----------------------------------------------------
@@ -165,25 +169,22 @@ class Recovery:
         """Let no turn of an actor begin while its state is written; then it starts anew.
 
         Turns of it that run, or are staged and not yet committed, are void: their messages run
-        again on the new state.
+        again on the new state. Its key is let go when they are settled, so that the order stays.
         """
         mailbox = self._mailbox
         with mailbox.lock:
             mailbox.window.block(key)
-            self._edited.add(key)
             activation = mailbox.activations.setdefault(key, Activation(key))
+            self._edited[key] = None
             activation.held = True
             activation.overturn()
         try:
             yield
         finally:
             with mailbox.lock:
-                activation.held = False
-                activation.stale = True
-                self._edited.discard(key)
-                self._forgive(key)
-                mailbox.reconsider()
-            mailbox.post(Blocked(key, None))
+                self._edited[key] = activation
+                self.draining = True
+            mailbox.post(Refill())
 
     # --- for the mailbox's own steps ---------------------------------------------------------
 
@@ -223,6 +224,22 @@ class Recovery:
         for cell in woken:
             cell.actor_inbox.nudge()
 
+    def failing(self, key: str | None) -> None:
+        """Block a key whose message is to keep its place, until it is known when; lock held.
+
+        Two of a key may fail one after the other, before the first is on disk: the earlier one is
+        in hand still when the later one may run again, and nothing of the key is read before it.
+        """
+        self._mailbox.window.block(key)
+        self._failing[key] = self._failing.get(key, 0) + 1
+
+    def failed(self, key: str | None) -> None:
+        """Note that what :meth:`failing` waited for is settled; lock held."""
+        left = self._failing.pop(key, 1) - 1
+        if left:
+            self._failing[key] = left
+        self._mailbox.window.block(key)  # a repair may have let it go meanwhile
+
     def schedule(self, message: Blocked) -> None:
         """Unblock a key now, or note when."""
         if message.until is None:
@@ -237,6 +254,23 @@ class Recovery:
         while self._unblock and self._unblock[0][0] <= now:
             _, has_key, text = heapq.heappop(self._unblock)
             self._let_go(text if has_key else None)
+
+    def drained(self) -> None:
+        """Let actors go on whose state was written, once the turns on the old one are settled."""
+        mailbox = self._mailbox
+        done = []
+        with mailbox.lock:
+            running = {mailbox.key(message) for message in mailbox.window.held.values()}
+            for key, activation in list(self._edited.items()):
+                if activation is not None and key not in running:
+                    activation.held, activation.stale = False, True
+                    del self._edited[key]
+                    self._forgive(key)
+                    done.append(key)
+            self.draining = any(each is not None for each in self._edited.values())
+            mailbox.reconsider()
+        for key in done:
+            self._let_go(key)
 
     @property
     def due(self) -> int | None:
@@ -282,5 +316,6 @@ class Recovery:
             if until is not None and until <= mailbox.environment.clock.now():
                 del self.until[key]
                 until = None
-            if until is None and key not in self.faulted and key not in self._edited:
+            kept = key in self.faulted or key in self._edited or key in self._failing
+            if until is None and not kept:
                 mailbox.window.unblock(key)

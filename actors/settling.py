@@ -56,7 +56,7 @@ class Settling:
         blocks = isinstance(fate, Retry) and fate.retry_at is not None
         with mailbox.lock:
             if blocks:
-                mailbox.window.block(mailbox.key(message))
+                mailbox.recovery.failing(mailbox.key(message))
             if activation is not None:
                 activation.pending += 1
         shared.committer.stage(unit)
@@ -96,7 +96,7 @@ class Settling:
         events = mailbox.environment.events
         if events.flow or (events.on and (unit.fate is not None or outcome is Outcome.VOID)):
             self._tell(unit, turn)
-        if held or outcome is Outcome.AGAIN:
+        if held or outcome is Outcome.AGAIN or mailbox.recovery.draining:
             mailbox.post(Refill())
 
     # --- inside ------------------------------------------------------------------------------
@@ -111,17 +111,16 @@ class Settling:
     def _retried(self, fate: Retry, message: Message, outcome: Outcome | None) -> None:
         """After the commit: hand the message to the timers, or let its key go on in time."""
         mailbox = self._mailbox
-        if outcome is not Outcome.COMMITTED:
-            if fate.retry_at is not None:  # void, or to run again: nothing keeps the key waiting
-                mailbox.post(Blocked(mailbox.key(message), None))
-            return
         timers = mailbox.environment.timers
         if fate.retry_at is not None:
-            # Blocked since it failed, unless another failure of the key has let it go on meanwhile:
-            # then this row was passed over, being in hand, and has to be read again.
+            key = mailbox.key(message)
             with mailbox.lock:
-                mailbox.window.block(mailbox.key(message))
-            mailbox.post(Blocked(mailbox.key(message), fate.retry_at))
+                mailbox.recovery.failed(key)
+            # Void, or to run again: nothing keeps the key waiting.
+            at = fate.retry_at if outcome is Outcome.COMMITTED else None
+            mailbox.post(Blocked(key, at))
+        elif outcome is not Outcome.COMMITTED:
+            return
         elif timers is not None:
             message.attempt, message.due, message.error = fate.attempt, fate.due, fate.error
             message.value = None

@@ -14,6 +14,7 @@ from ..errors import MessageError
 from ._sqlite3 import sqlite3
 from .gate import PATIENCE
 from .sqlite_open import connect, refusal
+from .sqlite_repair import NOTES
 from .sqlite_schedule import SCHEDULES, schedule_row
 from .sqlite_unit import ROOM
 from .store import (
@@ -182,6 +183,10 @@ class SqliteReader:
         """See Store."""
         rows = self._rows(_STATE, (mailbox, key))
         return State(mailbox, key, *rows[0]) if rows else None
+
+    def notes(self) -> list[tuple[str, str]]:
+        """See Store."""
+        return self._rows(NOTES, ())
 
     # --- looking -----------------------------------------------------------------------------
 

@@ -15,15 +15,19 @@ import msgspec
 from ..errors import AlreadyTold, MailboxFull, MessageError
 from .shapes import chunks, flat, numbered, values
 from .sqlite_open import refusal
+from .sqlite_repair import repair
 from .sqlite_schedule import advance
 from .store import (
     Advance,
     Cancel,
     Dead,
     Done,
+    Edit,
     Execute,
     Lineage,
     Message,
+    Note,
+    Noted,
     Outcome,
     Progress,
     Publish,
@@ -272,7 +276,9 @@ class UnitWriter:
                 self._run(_KEEP, (handled_at, took, result, until, number))
                 return self._run(_DELETE_ONE, (number,)).rowcount == 1
 
-    def _aside(self, unit: Unit, op: Room | Progress | Publish | Reserve) -> None:
+    def _aside(
+        self, unit: Unit, op: Room | Progress | Publish | Reserve | Edit | Note | Noted
+    ) -> None:
         """Do what gives no result; what is published is not written."""
         if isinstance(op, Room):
             self._make_room(unit, op)
@@ -281,6 +287,8 @@ class UnitWriter:
         elif isinstance(op, Reserve):
             self._run(_RESERVE, (op.mailbox, op.at, op.count))
             self._run(_FORGET, (op.mailbox, op.mailbox, op.forget))
+        elif isinstance(op, (Edit, Note, Noted)):
+            repair(self._run, op)
 
     def _make_room(self, unit: Unit, op: Room) -> None:
         asked = {"mailbox": op.mailbox, "capacity": op.capacity, "now": op.now}

@@ -195,7 +195,30 @@ class Advance(msgspec.Struct, gc=False):
     alone: bool = False
 
 
-Op: TypeAlias = Message | Tell | Cancel | Execute | Room | Publish | Progress | Reserve | Advance
+class Edit(msgspec.Struct, gc=False):
+    """Write an actor's state by hand; None: delete it, so that it begins anew."""
+
+    mailbox: int
+    key: str
+    state: State | None
+
+
+class Note(msgspec.Struct, gc=False):
+    """Leave a note for the owner, which looks for notes when the counter of changes has moved."""
+
+    body: str
+
+
+class Noted(msgspec.Struct, gc=False):
+    """Strike off a note: what it asks for is in this transaction, or done."""
+
+    name: str
+
+
+Op: TypeAlias = (
+    Message | Tell | Cancel | Execute | Room | Publish | Progress | Reserve | Advance
+    | Edit | Note | Noted
+)  # fmt: skip
 
 
 class Retry(msgspec.Struct, gc=False):
@@ -562,6 +585,10 @@ class Store(Protocol):
 
     def check(self, sql: str, params: Params) -> None:
         """Refuse a user's statement that may not run in a turn; raises MessageError."""
+        ...
+
+    def notes(self) -> list[tuple[str, str]]:
+        """Return the (name, body) of the notes that wait for the owner, oldest first."""
         ...
 
     # --- looking -----------------------------------------------------------------------------

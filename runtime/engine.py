@@ -13,12 +13,14 @@ from ..actors.cron import CronActor
 from ..actors.environment import Environment
 from ..actors.mail import Flood, MailboxSpec, Refill, SetPaused
 from ..actors.mailbox import MailboxActor
+from ..actors.overlooked import overlooked
 from ..actors.supervisor import Supervisor, SupervisorSpec
 from ..actors.timer import TimerActor
 from ..clock import monotonic
 from ..errors import MailboxNotFound, MessageError, StoreError
 from ..persistence.store import Cancel, Outcome, Room, Tell, Unit
 from .hub import publish
+from .repairing import Repairing
 
 if TYPE_CHECKING:
     import asyncio
@@ -94,6 +96,7 @@ class Engine:
         self.environment.timers = self.timers
         self.mailboxes: dict[int, MailboxActor] = {}
         self._names: dict[str, MailboxActor] = {}
+        self.repairing = Repairing(self.environment, self._names, self.supervisors)
         #: When the last look at the store ended: what a watchdog judges by.
         self.pulsed = self._swept = monotonic()
         self._changes = -1
@@ -320,8 +323,12 @@ class Engine:
             if seen is not None and (last > seen or epoch != environment.committer.epoch):
                 self.ring()
             if changes != self._changes:
-                self._changes = changes
                 self._read_pauses()
+                self.repairing.answer()
+                self._changes = changes
+        for mailbox in list(self.mailboxes.values()):
+            if mailbox.recovery.draining:
+                mailbox.post(Refill())
         crowded = any(len(m.activations) > _MANY_ACTORS for m in self.mailboxes.values())
         if crowded or monotonic() - self._swept > SWEEP:
             self._swept = monotonic()
@@ -356,12 +363,15 @@ class Engine:
         due = environment.driver.next_deadline()
         if due is not None and due <= now:
             return False
-        return all(self._settled(mailbox) for mailbox in self.mailboxes.values())
+        mailboxes = list(self.mailboxes.values())
+        return all(self._settled(m) for m in mailboxes) and not any(map(overlooked, mailboxes))
 
     def unsettled(self) -> list[str]:
         """Name what keeps the engine from being quiet."""
         reasons = [f"runs: {_running(name, number)}" for name, number in self._running()]
         reasons += [m.name for m in self.mailboxes.values() if not self._settled(m)]
+        reasons += [f"{m.name} has not loaded message {row.number}"
+                    for m in self.mailboxes.values() if (row := overlooked(m))]  # fmt: skip
         if self.environment.committer.pending:
             reasons.append(f"{self.environment.committer.pending} units to commit")
         return reasons or ["actors at work"]

@@ -346,6 +346,7 @@ class Host:
                 self._events.emit("message.dead", mailbox=names.get(dead.mailbox, "?"),
                                   id=dead.number, key=dead.key, attempts=dead.attempts,
                                   error=dead.error)  # fmt: skip
+        engine.repairing.begin()
         self._say("owner")
         engine.start()
 

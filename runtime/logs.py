@@ -37,6 +37,7 @@ _LEVELS = {
     "mailbox.faulted": logging.ERROR,
     "actor.restarted": logging.WARNING,
     "actor.faulted": logging.ERROR,
+    "actor.repaired": logging.INFO,
     "supervisor.failed": logging.ERROR,
     "handler.abandoned": logging.ERROR,
     "threads.short": logging.WARNING,

@@ -16,6 +16,7 @@ from .logs import LogSubscriber
 from .looking import Looking
 from .mailbox_ref import MailboxRef
 from .registry import Registry, caller_scope
+from .repair import Repairs
 from .schedules import Schedules
 from .sender import Sender
 from .signals import serve
@@ -109,6 +110,7 @@ class Runtime:
         self._sender.make_asking = self._make_asking
         self._feeds = Feeds(self._registry, self._host.attach)
         self._host.ending = self._feeds.end
+        self._repairs = Repairs(self, self._host, self._registry)
         self._looking = Looking(
             self._store, self._registry, clock, self._store.companion.slots, self._host.owned
         )
@@ -877,6 +879,63 @@ class Runtime:
         from .tree import show  # needs the living parts, which a client does not import
 
         return show(self._store, self._host.engine, self._config.clock.now())
+
+    def restart(self, actor: Any, key: str | int | None = None) -> None:
+        """Start an actor anew, faulted or not, its crashes forgotten.
+
+        Turns that run end first; then its object is let go of (``on_stop``) and built anew, its
+        state loaded. What waits stays. From a client it is a durable note for the owner, which
+        does it within 250 ms, or when one starts.
+
+        Args:
+            actor: a mailbox, with all its actors; or what :meth:`supervisor` returned: everything
+                below it.
+            key: one actor of a keyed mailbox alone.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+            MessageError: a key for a mailbox that is not keyed.
+            StoreError: it could not be written.
+
+        """
+        self._repairs.restart(actor, key)
+
+    def set_state(self, mailbox: Any, state: Any, key: str | int | None = None) -> None:
+        """Write an actor's state, durably, and start the actor anew with it.
+
+        No turn of that actor begins meanwhile. Turns of it that run or are not yet committed are
+        void: their messages run again on the new state. A faulted actor goes on. From a client it
+        is a durable note for the owner, which does it within 250 ms, or when one starts.
+
+        Args:
+            mailbox: of the actor.
+            state: of the declared type, or plain data that makes one.
+            key: of the actor, in a keyed mailbox.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+            MessageError: the state is not of the declared type, or the key is missing.
+            StoreError: it could not be written.
+
+        """
+        self._repairs.set_state(mailbox, state, key)
+
+    def reset_state(self, mailbox: Any, key: str | int | None = None) -> None:
+        """Delete an actor's state, durably: it starts anew as one that never had any.
+
+        The rest is as for :meth:`set_state`.
+
+        Args:
+            mailbox: of the actor.
+            key: of the actor, in a keyed mailbox.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+            MessageError: the key is missing.
+            StoreError: it could not be written.
+
+        """
+        self._repairs.reset_state(mailbox, key)
 
     def requeue(self, id: int) -> int:
         """Send a dead letter again, its attempts forgotten; returns its new number.

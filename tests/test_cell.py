@@ -212,3 +212,33 @@ def test_what_on_stop_raises_stops_nobody_else() -> None:
     assert cell.actor_stopped.is_set()
     assert cell.stops == 1
     assert stopped.get(timeout=PATIENCE) is True
+
+
+def test_what_was_posted_while_a_cell_stopped_is_refused_and_not_handled() -> None:
+    steps = driver()
+    cell = Echo.launch(steps)
+    stopped = cell.actor_ref.stop(block=False)
+    steps.run()
+    assert stopped.get(timeout=PATIENCE)
+    answer: pykka.Future[Any] = Echo._create_future()
+    for envelope in (Envelope("late"), Envelope("asked", answer), Envelope(Restart())):
+        cell.actor_inbox.put(envelope)  # as by a sender that saw the cell alive just before
+    steps.run()
+    assert cell.seen == []
+    assert cell.actor_inbox.empty()
+    with pytest.raises(pykka.ActorDeadError):
+        answer.get(timeout=PATIENCE)
+
+
+def test_a_cell_that_is_paused_when_it_stops_still_refuses() -> None:
+    steps = driver()
+    cell = Echo.launch(steps, "echo", Echo(steps))
+    cell.post(ArithmeticError("down"))
+    stopped = cell.actor_ref.stop(block=False)
+    steps.run()
+    assert stopped.get(timeout=PATIENCE)
+    answer: pykka.Future[Any] = Echo._create_future()
+    cell.actor_inbox.put(Envelope("asked", answer))
+    steps.run()
+    with pytest.raises(pykka.ActorDeadError):
+        answer.get(timeout=PATIENCE)

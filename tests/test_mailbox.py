@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from callboard import Runtime
 from callboard.actors.mailbox import MailboxActor
+from callboard.runtime import testing
 
 if TYPE_CHECKING:
-    import pytest
-
     from callboard.runtime.testing import Board
 
 PATIENCE = 10.0
@@ -48,7 +50,7 @@ def test_what_is_told_to_a_key_while_its_page_is_read_is_handled(
 
     def waiting(*args: Any, **options: Any) -> Any:
         rows = read(*args, **options)
-        if options["key"] == "one" and len(rows) < options["limit"]:
+        if options.get("key") == "one" and len(rows) < options["limit"]:
             for number in told:
                 board.rt.tell("jobs", number)
         return rows
@@ -96,3 +98,26 @@ def test_a_worker_that_empties_the_window_while_it_is_refilled_has_it_refilled_a
     engine.environment.driver.drain()  # this thread refills while the worker runs
     board.settle()
     assert seen == [*range(200)]
+
+
+def test_what_is_due_in_the_store_and_not_loaded_keeps_the_board_unsettled(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    board.rt.mailbox("jobs", seen.append)
+    board.start()
+    board.settle()
+    client = Runtime(board.rt._config.path)
+    client.tell("jobs", 1)  # nobody rings for it: the owner looks four times a second
+    client.stop()
+    board.settle()
+    assert seen == [1]
+    monkeypatch.setattr(testing, "PATIENCE", 0.2)
+    monkeypatch.setattr(MailboxActor, "arrived", lambda *_: None)
+    number = board.rt.tell("jobs", 2)
+    with pytest.raises(TimeoutError, match=f"mailbox jobs has not loaded message {number}"):
+        board.settle()
+    monkeypatch.undo()
+    board.crash()
+    board.settle()
+    assert seen == [1, 2]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from callboard import RetryPolicy, Runtime, WorkerActor
+from callboard import Context, RetryPolicy, Runtime, WorkerActor
 
 if TYPE_CHECKING:
     import pytest
@@ -84,3 +84,53 @@ def test_a_message_of_before_the_mailbox_was_keyed_is_tried_again(
     board.rt.tell("jobs", "with a key")
     board.settle()
     assert seen[2:] == ["with a key"]
+
+
+def test_one_that_fails_at_its_commit_keeps_its_place_before_one_that_failed_meanwhile(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    runs, stalled, held, go_on = (threading.Event() for _ in range(4))
+    store, committer = board.rt._store, board.rt._host.committer
+    write = store.write
+    calls: list[int] = []
+
+    def stalling(units: Any, **options: Any) -> Any:
+        calls.append(len(units))
+        if len(calls) == 1:  # until both have ended: they are written together then
+            stalled.set()
+            while committer.pending < 3:
+                assert len(calls) == 1
+        if len(calls) == 3:  # the retry of the one that failed at its commit
+            held.set()
+            assert go_on.wait(PATIENCE)
+        return write(units, **options)
+
+    def work(message: str, context: Context) -> None:
+        seen.append(message)
+        if message == "at its commit" and len(seen) == 1:
+            runs.set()
+            assert stalled.wait(PATIENCE)
+            context.execute("UPDATE mine SET n = 1", expect=1)
+        elif message == "meanwhile" and len(seen) == 2:
+            raise ArithmeticError(message)
+
+    rt = board.rt
+    rt.mailbox("jobs", work, keyed=lambda _: "one", retry=RetryPolicy(delay=1.0, jitter=0))
+    rt.mailbox("other", print)
+    board.start()
+    connection: Any = store._connection
+    connection.execute("CREATE TABLE mine (n INTEGER)")
+    rt.tell("jobs", "at its commit")
+    rt.tell("jobs", "meanwhile")
+    assert runs.wait(PATIENCE)
+    monkeypatch.setattr(store, "write", stalling)
+    rt.tell("other", "a commit that takes long")
+    assert held.wait(PATIENCE)
+    board.clock.shift(2)  # the one that failed meanwhile may run again
+    engine = rt._host.engine
+    assert engine is not None
+    engine.environment.driver.drain()
+    go_on.set()
+    board.advance("1m")
+    assert seen == ["at its commit", "meanwhile", "at its commit", "meanwhile"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callboard import ConfigError, RetryPolicy
+from callboard import ConfigError, RetryLater, RetryPolicy
 from callboard.clock import SECOND
+
+if TYPE_CHECKING:
+    from callboard.runtime.testing import Board
 
 
 @given(
@@ -69,3 +72,34 @@ def test_what_cannot_work_is_refused(options: dict[str, Any], told: str) -> None
     with pytest.raises(ConfigError) as caught:
         RetryPolicy(**options)
     assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("limit", [1e300, 1.7e308])
+def test_a_limit_beyond_all_time_waits_until_the_last_instant(limit: float, board: Board) -> None:
+    def fail(_: str) -> None:
+        raise ArithmeticError
+
+    aside = RetryPolicy(limit=limit, delay=limit, jitter=0, order="aside")
+    block = RetryPolicy(limit=limit, delay=limit, jitter=0, order="block")
+    board.rt.mailbox("aside", fail, retry=aside)
+    board.rt.mailbox("block", fail, retry=block)
+    with board:
+        board.rt.tell("aside", "1")
+        board.rt.tell("block", "1")
+        board.settle()
+        (timer,) = board.rt.timers("aside")
+        assert timer.due.year == 9999
+        board.advance("1d")
+        assert [m.waiting for m in board.rt.mailboxes()] == [0, 1]
+        assert board.rt.dead() == []
+
+
+def test_asking_to_be_tried_beyond_all_time_waits_until_the_last_instant(board: Board) -> None:
+    def postpone(_: str) -> None:
+        raise RetryLater(after=1e300)
+
+    board.rt.mailbox("jobs", postpone)
+    with board:
+        board.rt.tell("jobs", "1")
+        board.settle()
+        assert board.rt.timers()[0].due.year == 9999
