@@ -132,17 +132,9 @@ class Sender:
 
     def publish(self, topic: str, message: Any) -> int:
         """See Runtime.publish."""
-        _check_text("topic", topic)
-        ops: list[Op] = []
-        names = self._registry.subscribers(topic)
-        for name in names:
-            target = self._target(name, None, None, 0, None)
-            ops += target.with_room([target.build(message)])
-        kind, version = kind_of(type(message)) if is_record(type(message)) else (PLAIN, 1)
-        del version
-        ops.append(Publish(topic, kind, encode(message, f"topic {topic!r}")))
+        count, ops = self.publishing(topic, message)
         self.run(ops, None)
-        return len(names)
+        return count
 
     def cancel(self, mailbox: Any, target: str | int) -> bool:
         """See Runtime.cancel."""
@@ -184,6 +176,18 @@ class Sender:
     def message(self, mailbox: Any, message: Any, key: str | int | None) -> Message:
         """Return a message that is not told: what an ask is made of."""
         return self._target(mailbox, key, None, 0, None).build(message)
+
+    def publishing(self, topic: str, message: Any) -> tuple[int, list[Op]]:
+        """Return how many mailboxes subscribe, and what one publish does."""
+        _check_text("topic", topic)
+        names = self._registry.subscribers(topic)
+        ops: list[Op] = []
+        for name in names:
+            target = self._target(name, None, None, 0, None)
+            ops += target.with_room([target.build(message)])
+        kind = kind_of(type(message))[0] if is_record(type(message)) else PLAIN
+        ops.append(Publish(topic, kind, encode(message, f"topic {topic!r}")))
+        return len(names), ops
 
     def cancelling(self, mailbox: Any, target: str | int) -> Cancel:
         """Return what one cancel does."""

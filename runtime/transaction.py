@@ -67,6 +67,16 @@ class Transaction:
             self._add(each)
         return 0
 
+    def publish(self, topic: str, message: Any) -> int:
+        """Publish at the commit; returns how many mailboxes subscribe.
+
+        It takes what :meth:`Runtime.publish` takes.
+        """
+        count, ops = self._sender.publishing(topic, message)
+        for each in ops:
+            self._add(each)
+        return count
+
     def cancel(self, mailbox: Any, id: str | int) -> None:
         """Remove a waiting message at the commit; see :meth:`Runtime.cancel`."""
         self._add(self._sender.cancelling(mailbox, id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -451,3 +452,19 @@ def test_one_mailbox_that_cannot_take_it_keeps_all_from_getting_it(board: Board)
         board.rt.resume("numbers")
         board.settle()
     assert seen == [1, 1]
+
+
+def test_a_transaction_publishes_at_its_end_or_not_at_all(board: Board) -> None:
+    seen: list[str] = []
+    board.rt.mailbox("mails", seen.append, topics="t")
+    with board:
+        with board.rt.transaction() as tx:
+            assert tx.publish("t", "first") == 1
+            tx.tell("mails", "second")
+            board.settle()
+            assert seen == []
+        with contextlib.suppress(ZeroDivisionError), board.rt.transaction() as tx:
+            tx.publish("t", "never")
+            raise ZeroDivisionError
+        board.settle()
+    assert seen == ["first", "second"]

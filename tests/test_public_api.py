@@ -126,7 +126,7 @@ def test_every_module_of_the_package_is_loaded_under_its_name() -> None:
 
 @pytest.mark.slow
 def test_the_import_is_quick() -> None:
-    """At its best of many: where other processes keep the cores, each takes as long as they like."""
+    """At its best of many: other processes may keep the cores."""
     seconds("import callboard")  # the first may have to compile
     bare = min(seconds("pass") for _ in range(5))
     best = 1.0
