@@ -156,7 +156,7 @@ def test_the_command_handles_what_web_processes_send(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
-    [["migrate"], ["collectstatic", "--noinput"], ["shell", "-c", ASK], ["test"], ["check"]],
+    [["migrate"], ["collectstatic", "--noinput"], ["shell", "-c", ASK], ["test"]],
     ids=lambda command: command[0],
 )
 def test_other_commands_start_nothing(folder: Path, command: list[str]) -> None:
