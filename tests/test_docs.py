@@ -6,10 +6,7 @@ import ast
 import inspect
 import re
 import shlex
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -23,22 +20,14 @@ from callboard.repl import cli
 from callboard.repl.registry import COMMANDS
 from callboard.runtime.testing import Board
 
-from .processes import Child
+from .pages import DOCS, FENCE, PAGES, ROOT, SHELL
 
-ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
-PAGES = {str(path.relative_to(DOCS)): path.read_text() for path in sorted(DOCS.rglob("*.md"))}
 REFERENCE = "".join(text for name, text in PAGES.items() if name.startswith("reference/"))
-FENCE = re.compile(
-    r"^```(?:python|\{code-block\} python\n(?::caption: ([^\n]*)\n)?)\n(.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
 FENCES = [
     pytest.param(name, caption, code, id=f"{name}-{number}")
     for name, text in PAGES.items()
     for number, (caption, code) in enumerate(FENCE.findall(text), 1)
 ]
-SHELL = re.compile(r"^```(?:sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND_LINES = sorted({
     line
     for text in PAGES.values()
@@ -275,76 +264,8 @@ def test_code_that_explains_runs(folder: Path, page: str, caption: str, code: st
     names["rt"].stop()
 
 
-@pytest.mark.slow
-def test_the_tests_of_the_page_about_testing_pass(tmp_path: Path) -> None:
-    for caption, code in FENCE.findall(PAGES["howto/testing.md"]):
-        (tmp_path / caption).write_text(code)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
-    assert "4 passed" in done.stdout
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     found = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", PAGES[page])
     here = (DOCS / page).parent
     assert [to for to in found if "://" not in to and not (here / to).exists()] == []
-
-
-# --- the tutorial ------------------------------------------------------------------------------
-
-
-def printed(text: str, fence: int) -> list[str]:
-    """Return what a console fence shows that the programs print, without what is typed."""
-    lines = SHELL.findall(text)[fence].splitlines()
-    return [line for line in lines if not line.startswith("$")]
-
-
-def shell(folder: Path, line: str) -> list[str]:
-    """Run a line of the tutorial; returns what it prints."""
-    words = shlex.split(line)
-    program = {"python": [sys.executable], "callboard": [sys.executable, "-m", "callboard"]}
-    done = subprocess.run(
-        program[words[0]] + words[1:], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-@pytest.mark.prove
-@pytest.mark.slow
-def test_the_tutorial_ends_with_a_program_that_was_killed_and_goes_on(tmp_path: Path) -> None:
-    text = PAGES["tutorial.md"]
-    files = dict(FENCE.findall(text))
-    typed = re.findall(r"^\$ (.*)$", text, re.MULTILINE)
-    (tmp_path / "shop.py").write_text(files["shop.py"])
-    (tmp_path / "customers.py").write_text(files["customers.py"])
-    hello, nobody = [line for line in typed if line.startswith("python -c")]
-    run = "import runpy; runpy.run_path('shop.py', run_name='__main__')"
-    with Child(run, cwd=tmp_path) as shop:
-        shell(tmp_path, hello)
-        shop.wait_for("mail: hello")
-        shop.process.send_signal(signal.SIGTERM)
-        assert shop.end() == 0
-    shell(tmp_path, nobody)
-    (waiting,) = shell(tmp_path, "callboard -s shop.db mailboxes")
-    assert '"waiting":1' in waiting
-
-    (tmp_path / "shop.py").write_text(files["shop.py, in full"].replace("after=20", "after=2"))
-    with Child(run, cwd=tmp_path) as shop:
-        shop.wait_for("mail: is anybody there?")
-        said = shell(tmp_path, "python customers.py")
-        shop.wait_for("mail: order 2 is paid")
-        assert [*shop.lines, *said] == printed(text, 3)
-        shop.kill()
-    assert any("unpaid 1" in line for line in shell(tmp_path, "callboard -s shop.db timers"))
-    states = re.findall(r"^\$ (callboard .* state .*)\n(.*)", text, re.MULTILINE)
-    (line, shown), (last_line, last_shown) = states
-    assert shell(tmp_path, line) == [shown]
-    with Child(run, cwd=tmp_path) as shop:
-        shop.wait_for("mail: order 1 was not paid and is cancelled")
-        assert shell(tmp_path, last_line) == [last_shown]
-        assert len(shop.lines) == 1

@@ -1,0 +1,146 @@
+"""The programs of the tutorial and the how-to pages do what the pages say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from callboard import Runtime
+
+from .pages import FENCE, PAGES, SHELL, shell, typed, write
+from .processes import PATIENCE, Child
+
+
+def printed(text: str, fence: int) -> list[str]:
+    """Return what a console fence shows that the programs print, without what is typed."""
+    lines = SHELL.findall(text)[fence].splitlines()
+    return [line for line in lines if not line.startswith("$")]
+
+
+@pytest.mark.prove
+@pytest.mark.slow
+def test_the_tutorial_ends_with_a_program_that_was_killed_and_goes_on(tmp_path: Path) -> None:
+    text = PAGES["tutorial.md"]
+    files = dict(FENCE.findall(text))
+    (tmp_path / "shop.py").write_text(files["shop.py"])
+    (tmp_path / "customers.py").write_text(files["customers.py"])
+    hello, nobody = [line for line in typed("tutorial.md") if line.startswith("python -c")]
+    run = "import runpy; runpy.run_path('shop.py', run_name='__main__')"
+    with Child(run, cwd=tmp_path) as shop:
+        shell(tmp_path, hello)
+        shop.wait_for("mail: hello")
+        shop.process.send_signal(signal.SIGTERM)
+        assert shop.end() == 0
+    shell(tmp_path, nobody)
+    (waiting,) = shell(tmp_path, "callboard -s shop.db mailboxes")
+    assert '"waiting":1' in waiting
+
+    (tmp_path / "shop.py").write_text(files["shop.py, in full"].replace("after=20", "after=2"))
+    with Child(run, cwd=tmp_path) as shop:
+        shop.wait_for("mail: is anybody there?")
+        said = shell(tmp_path, "python customers.py")
+        shop.wait_for("mail: order 2 is paid")
+        assert [*shop.lines, *said] == printed(text, 3)
+        shop.kill()
+    assert any("unpaid 1" in line for line in shell(tmp_path, "callboard -s shop.db timers"))
+    states = re.findall(r"^\$ (callboard .* state .*)\n(.*)", text, re.MULTILINE)
+    (line, shown), (last_line, last_shown) = states
+    assert shell(tmp_path, line) == [shown]
+    with Child(run, cwd=tmp_path) as shop:
+        shop.wait_for("mail: order 1 was not paid and is cancelled")
+        assert shell(tmp_path, last_line) == [last_shown]
+        assert len(shop.lines) == 1
+
+
+@pytest.mark.slow
+def test_the_tests_of_the_page_about_testing_pass(tmp_path: Path) -> None:
+    write("howto/testing.md", tmp_path)
+    assert any("4 passed" in line for line in shell(tmp_path, "pytest ."))
+
+
+@pytest.mark.slow
+def test_a_backup_beside_an_owner_is_restored(tmp_path: Path) -> None:
+    write("howto/backup.md", tmp_path)
+    handled: list[int] = []
+    copy = tmp_path / "copy.db"
+    rt = Runtime(tmp_path / "shop.db")
+    rt.mailbox("mail", handled.append)
+    rt.tell("mail", 1)
+    rt.pause("mail")
+    with rt:
+        shell(tmp_path, f"python back_up.py shop.db {copy}")
+        assert copy.stat().st_mode & 0o777 == 0o600
+        rt.resume("mail")
+        rt.tell("mail", 2)
+    wait = typed("howto/backup.md")
+    assert [line.split()[0] for line in wait[2:6]] == ["mkdir", "mv", "cp", "chmod"]
+    (tmp_path / "broken").mkdir()
+    for path in tmp_path.glob("shop.db*"):
+        path.rename(tmp_path / "broken" / path.name)
+    shutil.copy(copy, tmp_path / "shop.db")
+    handled.clear()
+    (mailbox,) = rt.mailboxes()
+    assert (mailbox.waiting, mailbox.paused) == (1, True)
+    shell(tmp_path, "callboard -s shop.db resume mail")
+    done = threading.Event()
+    rt.events.subscribe(lambda _: done.set(), "message.handled")
+    with rt:
+        assert done.wait(PATIENCE)
+    assert handled == [1]
+
+
+# Runs until nothing waits, or as many events of a kind have come as were asked for.
+OWN = """
+import collections, threading
+from callboard.clock import monotonic
+told, changed = collections.Counter(), threading.Semaphore(0)
+rt.events.subscribe(lambda event: (told.update([event.name]), changed.release()))
+until = monotonic() + 20
+with rt:
+    while rt.mailboxes()[0].waiting and not wanted <= set(told):
+        assert monotonic() < until, told
+        changed.acquire(timeout=0.05)
+print([rt.state(Cart, key) for key in ("ada", "bob")])
+"""
+
+
+def run(folder: Path, version: str, code: str) -> list[str]:
+    """Run code with one version of the page's module."""
+    code = f"import sys; sys.path.insert(0, {version!r}); wanted = {{'never'}}\n" + code
+    return shell(folder, shlex.join(["python", "-c", f"{code}"]))
+
+
+@pytest.mark.slow
+def test_old_and_new_code_take_over_from_each_other(tmp_path: Path) -> None:
+    write("howto/upgrade.md", tmp_path)
+    shop = "from shop import AddItem, Cart, rt\n"
+    run(tmp_path, "old", f"{shop}rt.tell(Cart, AddItem('lamp'), key='ada')\n{OWN}")
+    # What the old one wrote, the new one reads: a state, and a message that waits.
+    run(tmp_path, "old", f"{shop}rt.tell(Cart, AddItem('lamp'), key='ada')")
+    said = run(tmp_path, "new", shop + OWN)
+    assert said == ["[CartState(counts={'lamp': 2}), CartState(counts={})]"]
+    # The other way round it waits, and nothing is lost.
+    run(tmp_path, "new", f"{shop}rt.tell(Cart, AddItem('chair', 3), key='bob')")
+    run(tmp_path, "old", f"{shop}rt.tell(Cart, AddItem('sofa'), key='ada')")
+    wanted = "wanted = {'message.unknown', 'actor.faulted'}\n"
+    run(tmp_path, "old", f"{shop}{wanted}{OWN.replace('rt.state(Cart, key)', 'key')}")
+    said = run(tmp_path, "new", shop + OWN)
+    assert said == ["[CartState(counts={'lamp': 2, 'sofa': 1}), CartState(counts={'chair': 3})]"]
+
+
+@pytest.mark.slow
+def test_what_waits_under_an_old_name_is_handed_over(tmp_path: Path) -> None:
+    write("howto/upgrade.md", tmp_path)
+    before = Runtime(tmp_path / "shop.db")
+    before.mailbox("mail", print)
+    before.tell("mail", "ada@example.org")
+    before.stop()
+    own = "import runpy; runpy.run_path('renamed/shop.py')['rt'].run()"
+    with Child(own, cwd=tmp_path) as shop:
+        shop.wait_for("letter to ada@example.org")
