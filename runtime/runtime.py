@@ -348,7 +348,7 @@ class Runtime:
             overlap: ``"skip"``: no tick while the last one's message is neither handled, dead nor
                 cancelled (an event tells of it); ``"allow"``.
             jitter: each tick comes up to so many seconds later, by chance but the same in every
-                process.
+                process; less than there is between two instants.
             retry: of the function's mailbox; not with ``to``.
             timeout: of the function's mailbox, in seconds; not with ``to``.
 

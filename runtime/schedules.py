@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: The most instants that one call returns.
 MOST = 10_000
+#: So many instants tell how close they come.
+_LOOKED_AT = 100
 
 
 class Schedules:
@@ -83,6 +85,7 @@ class Schedules:
                 message=None if message is None else encode(message, f"schedule {called!r}"),
             )  # fmt: skip
             _check_options(spec)
+            self._check_jitter(spec)
             value = Tick(called, instant(0)) if message is None else message
             self._check_target(spec, to, value)
             self._keep(spec, to, value)
@@ -129,6 +132,19 @@ class Schedules:
         check_name(name)
         if name in self.specs:
             msg = f"schedule {name!r} is declared already: choose another name with name=..."
+            raise ConfigError(msg)
+
+    def _check_jitter(self, spec: ScheduleSpec) -> None:
+        """Refuse a tick that might come when the next one is due: one of them would be left out."""
+        if not spec.jitter:
+            return
+        instants = islice(spec.schedule.iterate(self._clock.now()), _LOOKED_AT)
+        least = min(after - before for before, after in pairwise(instants))
+        if spec.jitter >= least:
+            msg = (
+                f"schedule {spec.name!r}: jitter must be below the {least / SECOND:g} s between "
+                f"its instants, got {spec.jitter / SECOND:g} s"
+            )
             raise ConfigError(msg)
 
     def _check_target(self, spec: ScheduleSpec, to: Any, value: Any) -> None:

@@ -152,6 +152,8 @@ def test_its_function_is_tried_again_as_declared(board: Board) -> None:
         ({"overlap": "maybe"}, ConfigError),
         ({"jitter": -1}, ConfigError),
         ({"jitter": "soon"}, ConfigError),
+        ({"jitter": "1h"}, ConfigError),
+        ({"jitter": 60, "expression": "0,1 9 * * mon"}, ConfigError),
         ({"name": ""}, ConfigError),
         ({"to": "numbers"}, MessageError),
         ({"to": "numbers", "message": "three"}, MessageError),
