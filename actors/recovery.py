@@ -19,7 +19,7 @@ from ..errors import MessageError
 from .activation import Activation
 from .cell import Restart
 from .mail import Blocked, Refill
-from .restarts import Restarts, Tally
+from .restarts import Failures, Restarts
 from .supervisor import Ailing, Census
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Recovery:
         self.restarts = Restarts(
             supervisor.intensity, supervisor.period, mailbox.environment.random
         )
-        self._unstarted = Tally(supervisor.period)
+        self._unstarted = Failures(supervisor.period)
         self._mailbox = mailbox
         # Keys whose state is being written; after that their activation, until it is drained.
         self._edited: dict[str | None, Activation | None] = {}
@@ -199,9 +199,10 @@ class Recovery:
         woken: list[WorkerCell] = []
         with mailbox.lock:
             if clean:
-                for key in {*self.faulted, *self.until}:
-                    self._forgive(key)
+                for key in {*self.faulted, *self.until} - {*self._edited, *self._failing}:
                     mailbox.window.unblock(key)
+                self.faulted.clear()
+                self.until.clear()
                 self.abandoned.clear()
                 self.restarts.clear()
                 self._unstarted.clear()

@@ -44,12 +44,6 @@ class Tally:
         """Return how often it happened to a child within the period."""
         return sum(1 for at in self._times.get(child, ()) if at > now - self.period)
 
-    def total(self, now: int) -> tuple[int, int]:
-        """Return to how many children it happened within the period, and how often in all."""
-        self.sweep(now)
-        counts = [self.count(child, now) for child in self._times]
-        return len(counts), sum(counts)
-
     def forget(self, child: Hashable) -> None:
         """Clear a child's record: it was repaired, or is gone."""
         self._times.pop(child, None)
@@ -62,6 +56,45 @@ class Tally:
         """Forget the children to whom nothing has happened within the period."""
         for child in [c for c, times in self._times.items() if times[-1] <= now - self.period]:
             del self._times[child]
+
+
+class Failures(Tally):
+    """Counts in all as well, at once however many children there are."""
+
+    def __init__(self, period: float) -> None:
+        """Start with a clean record."""
+        super().__init__(period)
+        self._all: deque[tuple[int, Hashable]] = deque()
+
+    def note(self, child: Hashable, now: int) -> int:
+        """Note that it has happened; returns how often within the period."""
+        self.sweep(now)
+        self._all.append((now, child))
+        return super().note(child, now)
+
+    def total(self, now: int) -> tuple[int, int]:
+        """Return to how many children it happened within the period, and how often in all."""
+        self.sweep(now)
+        return len(self._times), len(self._all)
+
+    def forget(self, child: Hashable) -> None:
+        """Clear a child's record."""
+        if self._times.pop(child, None) is not None:
+            self._all = deque(each for each in self._all if each[1] != child)
+
+    def clear(self) -> None:
+        """Clear every record."""
+        super().clear()
+        self._all.clear()
+
+    def sweep(self, now: int) -> None:
+        """Forget what has happened before the period."""
+        while self._all and self._all[0][0] <= now - self.period:
+            _, child = self._all.popleft()
+            times = self._times[child]
+            times.popleft()
+            if not times:
+                del self._times[child]
 
 
 class Restarts(Tally):

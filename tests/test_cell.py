@@ -234,6 +234,8 @@ def test_a_cell_that_is_paused_when_it_stops_still_refuses() -> None:
     steps = driver()
     cell = Echo.launch(steps, "echo", Echo(steps))
     cell.post(ArithmeticError("down"))
+    steps.run()
+    assert cell.crashed
     stopped = cell.actor_ref.stop(block=False)
     steps.run()
     assert stopped.get(timeout=PATIENCE)

@@ -16,6 +16,8 @@ from callboard import (
     Runtime,
     WorkerActor,
 )
+from callboard.actors.mail import Blocked
+from callboard.actors.worker_cell import WorkerCell
 from callboard.runtime.testing import Board
 
 if TYPE_CHECKING:
@@ -52,16 +54,19 @@ def client(adders: Board) -> Iterator[Runtime]:
     made.stop()
 
 
-def spoil(board: Board) -> None:
-    """Have the state of key k be what no code can load, and its actor faulted."""
-    board.rt.tell("adder", 1, key="k")
+def spoil(board: Board, *keys: str) -> None:
+    """Have the state of keys (k) be what no code can load, and their actors faulted."""
+    keys = keys or ("k",)
+    for key in keys:
+        board.rt.tell("adder", 1, key=key)
     board.settle()
     connection: Any = board.rt._store._connection
     connection.execute("UPDATE callboard_state SET body = CAST('{' AS BLOB)")
     board.crash()
-    board.rt.tell("adder", 5, key="k")
+    for key in keys:
+        board.rt.tell("adder", 5, key=key)
     board.settle()
-    assert states(board.rt) == {"k": "faulted"}
+    assert states(board.rt) == dict.fromkeys(keys, "faulted")
 
 
 def states(rt: Runtime) -> dict[str, str]:
@@ -155,6 +160,43 @@ def test_an_actor_is_not_loaded_while_its_state_is_written(adders: Board) -> Non
         assert rt.mailboxes()[0].waiting == 1
     adders.settle()
     assert rt.state("adder", "k") == Total(1)
+
+
+def test_what_was_taken_before_the_state_is_written_loads_nothing_until_then(
+    adders: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go = threading.Event(), threading.Event()
+    find = WorkerCell._activation
+
+    def slowly(cell: WorkerCell, message: Any) -> Any:
+        entered.set()
+        assert go.wait(PATIENCE)
+        return find(cell, message)
+
+    monkeypatch.setattr(WorkerCell, "_activation", slowly)
+    rt = adders.rt
+    rt.tell("adder", 1, key="k")
+    assert entered.wait(PATIENCE)
+    engine = rt._host.engine
+    assert engine is not None
+    mailbox: Any = engine.mailbox("adder")
+    with mailbox.recovery.editing("k"):
+        go.set()
+        mailbox.post(Blocked("k", None))  # as a retry of that key does whose turn was void
+        adders.settle()
+        assert mailbox.window.is_blocked("k")
+        assert rt.mailboxes()[0].waiting == 1
+    adders.settle()
+    assert rt.state("adder", "k") == Total(1)
+
+
+def test_two_broken_states_are_two_faulted_actors_and_no_failed_supervisor(adders: Board) -> None:
+    failed: list[Any] = []
+    adders.rt.events.subscribe(failed.append, "supervisor.failed")
+    spoil(adders, "k", "l")
+    adders.advance("1m")
+    assert states(adders.rt) == {"k": "faulted", "l": "faulted"}
+    assert failed == []
 
 
 def test_a_client_s_repair_is_done_by_the_owner(adders: Board, client: Runtime) -> None:

@@ -306,6 +306,48 @@ def test_a_supervisor_fails_when_most_actors_cannot_be_started(board: Board) -> 
         assert find(rt.tree(), "group").restarts == 1
 
 
+def test_workers_of_one_actor_that_crash_together_are_one_crash(board: Board) -> None:
+    together = threading.Barrier(8)
+    starts: list[int] = []
+
+    class Pool(WorkerActor):
+        def on_start(self) -> None:
+            if together.n_waiting or not starts:
+                together.wait(PATIENCE)
+                starts.append(1)
+                raise Lost
+
+        def on_receive(self, message: str) -> None: ...
+
+    rt = board.rt
+    rt.mailbox("pool", Pool, workers=8)
+    with board:
+        rt.tell_many("pool", ["1"] * 8)
+        board.settle()
+        assert len(starts) == 8
+        assert find(rt.tree(), "pool").restarts == 1
+        board.advance("1s")
+        assert rt.mailboxes()[0].waiting == 0
+
+
+def test_half_of_the_actors_is_not_most_of_them(board: Board) -> None:
+    log = Log()
+    rt = board.rt
+    for name in ("a", "b"):
+        rt.mailbox(name, log.worker(name))
+        log.broken.add(name)
+    rt.mailbox("c", log.worker("c"))
+    rt.mailbox("function", print)
+    failed: list[Any] = []
+    rt.events.subscribe(failed.append, "supervisor.failed")
+    with board:
+        for name in ("a", "b", "c"):
+            rt.tell(name, "1")
+        board.advance("1m")
+        assert [find(rt.tree(), n).state for n in "abc"] == ["faulted", "faulted", "running"]
+    assert failed == []
+
+
 def test_a_single_actor_that_cannot_be_started_is_left_alone(board: Board) -> None:
     log = Log()
     rt = board.rt

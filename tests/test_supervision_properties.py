@@ -8,9 +8,10 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callboard.actors.cell import Cell
+from callboard.actors.cell import Cell, Crashed
 from callboard.actors.driver import Driver, SeededDriver
 from callboard.actors.environment import Environment
+from callboard.actors.restarts import Failures
 from callboard.actors.supervisor import STRATEGIES, Strategy, Supervisor
 from callboard.clock import SECOND, ManualClock
 from callboard.events import Events
@@ -145,6 +146,61 @@ def test_a_crash_restarts_its_group_in_the_order_of_declaration(
                 assert [n for n in world.reloads if n in below] == [n for n in whole if n in below]
         for each in set(NAMES) - world.faulted:
             assert world.children[each].seen == world.children[each].told
+
+
+def test_who_waits_for_one_above_is_not_restarted_by_its_own() -> None:
+    world = World("one_for_all", "one_for_all", intensity=5, seed=0)
+    for _ in range(3):
+        world.outer.post(Crashed(world.children["a"], ArithmeticError()))
+    world.driver.run()
+    world.inner.post(Crashed(world.children["b"], ArithmeticError()))  # the end of a running turn
+    world.driver.run()
+    for _ in range(3):
+        assert world.children["b"].suspended
+        world.clock.shift(0.1)
+        world.driver.run()
+    world.rest()
+    assert not world.children["b"].suspended
+
+
+def test_a_group_that_waits_for_two_goes_on_after_the_later() -> None:
+    world = World("one_for_all", "one_for_one", intensity=5, seed=0)
+    for _ in range(3):
+        world.outer.post(Crashed(world.children["a"], ArithmeticError()))
+    world.driver.run()
+    until = world.outer.until(world.children["a"])
+    world.outer.post(Crashed(world.children["d"], ArithmeticError()))
+    world.driver.run()
+    assert [world.outer.until(child) for child in world.outer.children] == [until] * 3
+    world.rest()
+    assert sorted(world.reloads) == list(NAMES)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["note", "note", "note", "forget", "total"]),
+            st.sampled_from(NAMES), st.integers(0, 20),
+        )
+    )
+)  # fmt: skip
+def test_failures_are_counted_in_all_as_for_each(acts: list[tuple[str, str, int]]) -> None:
+    failures, now = Failures(PERIOD), 0
+    noted: list[tuple[int, str]] = []
+    for act, name, seconds in acts:
+        now += seconds * SECOND
+        if act == "note":
+            failures.note(name, now)
+            noted.append((now, name))
+        elif act == "forget":
+            failures.forget(name)
+            noted = [each for each in noted if each[1] != name]
+        recent = [each for each in noted if each[0] > now - PERIOD * SECOND]
+        assert failures.total(now) == (len({name for _, name in recent}), len(recent))
+        assert failures.count(name, now) == sum(each[1] == name for each in recent)
+    failures.clear()
+    assert failures.total(now) == (0, 0)
 
 
 steps = st.lists(
