@@ -1,7 +1,8 @@
 """The event loop for ``async def`` handlers: the host's, or one on a thread of ours.
 
 A handler's coroutine holds no handler thread while it waits: its worker cell is stepped again when
-it has ended.
+it has ended. It runs in a context of its own, which holds its turn. A host's loop that is closed
+while the runtime goes on is replaced by one of ours.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from ..errors import HandlerTimeout
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextvars import Context
+
+
+#: Seconds that cancelled handlers have to clean up.
+_TO_CLEAN_UP = 1.0
 
 
 class Loop:
@@ -60,7 +65,10 @@ class Loop:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-        self._ensure().call_soon_threadsafe(begin)
+        try:
+            self._ensure().call_soon_threadsafe(begin)
+        except RuntimeError:  # the host's loop was closed just now
+            self._ensure().call_soon_threadsafe(begin)
 
     def stop(self) -> None:
         """End our own loop; the host's is left alone."""
@@ -73,15 +81,30 @@ class Loop:
         self._loop = self._thread = None
 
     def cancel_all(self) -> None:
-        """Cancel what still runs: the runtime's time to stop is over."""
+        """Cancel what still runs, as the runtime's time to stop is over, and let it clean up.
+
+        It waits for that a moment, unless it is called on the loop itself.
+        """
         loop = self._loop
-        if loop is not None and not loop.is_closed():
-            for task in list(self._tasks):
-                loop.call_soon_threadsafe(task.cancel)
+        if loop is None or not loop.is_running():
+            return
+        ended = threading.Event()
+
+        async def cancel() -> None:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=_TO_CLEAN_UP)
+            ended.set()
+
+        asyncio.run_coroutine_threadsafe(cancel(), loop)
+        if asyncio._get_running_loop() is not loop:  # noqa: SLF001  (documented for this)
+            ended.wait(_TO_CLEAN_UP)
 
     def _ensure(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None:
+            if self._loop is None or self._loop.is_closed():
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=self._serve, args=(self._loop,), name="callboard-loop", daemon=True

@@ -16,6 +16,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..actors.turn import Phase, current
 from ..clock import monotonic, sleep
 from ..errors import SchemaTooNew, StoreError, StoreOwned
 from ..persistence.committer import Committer
@@ -389,8 +390,13 @@ class Host:
             raise SchemaTooNew(msg)
 
     def _on_own_thread(self) -> bool:
+        if self.engine is None:
+            return False
         name = threading.current_thread().name
-        return self.engine is not None and name.startswith(("callboard-handler", "callboard-loop"))
+        turn = current(self._home)  # a coroutine handler may run on the host's loop
+        return name.startswith(("callboard-handler", "callboard-loop")) or (
+            turn is not None and turn.phase is Phase.OPEN
+        )
 
     def _said(self, topic: str, kind: str, body: bytes) -> None:
         self.line.said(topic, kind, body)
