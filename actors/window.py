@@ -71,6 +71,10 @@ class Lane:
         """Return the message's place in this lane."""
         return message.due_sort if self.due else message.sort
 
+    def order(self, message: Message) -> tuple[Place, bool]:
+        """Return what a queue is sorted by: an ask stands behind the message that it has seen."""
+        return self.place(message), message.number < 0
+
     def has_seen(self, message: Message, key: str | None) -> bool:
         """Say whether a message's place has been read."""
         behind = key is not None and key in self.behind
@@ -280,7 +284,7 @@ class Window:
             self._forget(key)
             return
         self.held[message.number] = message
-        insort(queue, message, key=lane.place)
+        insort(queue, message, key=lane.order)
         self.loaded += 1
         self._queue(key)
 
@@ -462,7 +466,13 @@ class Window:
         parked = self._parked.get(name)
         if parked is None or (key is not None and key.blocked):
             return
-        while parked and (all_read or self.waiting.has_seen(parked[0], name)):
+        # What is loaded of one key is loaded in order: what sorts before the last of it was seen.
+        seen = key.waiting[-1].sort if key is not None and key.waiting else None
+        while parked and (
+            all_read
+            or self.waiting.has_seen(parked[0], name)
+            or (seen is not None and parked[0].sort <= seen)
+        ):
             self._load(self.waiting, parked.pop(0))
         if not parked:
             del self._parked[name]
@@ -513,8 +523,8 @@ class Window:
     def _load(self, lane: Lane, message: Message) -> None:
         key = self._key(message)
         queue = key.lane(due=lane.due)
-        if queue and lane.place(queue[-1]) > lane.place(message):
-            insort(queue, message, key=lane.place)
+        if queue and (queue[-1].number < 0 or lane.place(queue[-1]) > lane.place(message)):
+            insort(queue, message, key=lane.order)
         else:
             queue.append(message)
         self.held[message.number] = message

@@ -455,6 +455,48 @@ def test_it_keeps_its_place_in_a_backlog_that_is_in_the_store(rt: Runtime, keyed
         assert len(before) == 3100
 
 
+def test_it_does_not_wait_for_the_backlog_of_thousands_of_other_keys(rt: Runtime) -> None:
+    seen: list[int] = []
+
+    @rt.mailbox("work", keyed=lambda n: n)
+    def work(n: int) -> int:
+        seen.append(n)
+        return len(seen)
+
+    rt.tell_many(work, range(4000))
+    rt.pause(work)
+    with rt:
+        thread, found = in_thread(lambda: rt.ask(work, -1, timeout=PATIENCE))
+        until_open(rt, 1)
+        rt.resume(work)
+        thread.join(PATIENCE)
+        assert found[0] < 2500
+
+
+def test_it_outlasts_a_failure_of_what_stands_before_it(board: Board) -> None:
+    """It is in the window already when its key is blocked, and goes out of memory with the rest."""
+    rt, gate = board.rt, Gate()
+
+    @rt.mailbox("strict", keyed=True, retry=RetryPolicy(delay=60, jitter=0))
+    def strict(n: int, context: Context) -> int:
+        if n == 1 and context.attempt == 1:
+            gate(n)
+            raise ValueError
+        return n
+
+    with board:
+        rt.tell("strict", 1, key="a")
+        assert gate.running.wait(PATIENCE)
+        thread, found = in_thread(lambda: rt.ask("strict", 2, key="a", timeout=PATIENCE))
+        until_open(rt, 1)
+        gate.open.set()
+        board.advance(59)
+        assert found == []
+        board.advance(2)
+        thread.join(PATIENCE)
+        assert found == [2]
+
+
 def test_a_paused_mailbox_answers_when_it_goes_on(rt: Runtime) -> None:
     adder = rt.mailbox("adder", Adder, keyed=True)
     with rt:

@@ -83,6 +83,24 @@ def test_a_turn_that_fails_has_published_nothing(board: Board) -> None:
         assert next(feed) == 2
 
 
+def test_a_turn_that_became_void_has_published_nothing(rt: Runtime) -> None:
+    running, go = threading.Event(), threading.Event()
+
+    @rt.mailbox("work")
+    def work(n: int) -> None:
+        rt.publish("done", n)
+        running.set()
+        assert go.wait(PATIENCE)
+
+    with rt, rt.listen("done") as feed:
+        number = rt.tell(work, 1)
+        assert running.wait(PATIENCE)
+        assert rt.cancel(work, number)
+        go.set()
+        rt.tell(work, 2)
+        assert next(feed) == 2
+
+
 def test_it_is_heard_after_the_commit(rt: Runtime) -> None:
     got: list[Any] = []
     copies = rt.mailbox("copies", got.append, topics="order.*")
