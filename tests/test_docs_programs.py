@@ -7,11 +7,13 @@ import shlex
 import shutil
 import signal
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from callboard import Runtime
+from callboard import ManualClock, Runtime
 
 from .pages import FENCE, PAGES, SHELL, shell, typed, write
 from .processes import PATIENCE, Child
@@ -144,3 +146,62 @@ def test_what_waits_under_an_old_name_is_handed_over(tmp_path: Path) -> None:
     own = "import runpy; runpy.run_path('renamed/shop.py')['rt'].run()"
     with Child(own, cwd=tmp_path) as shop:
         shop.wait_for("letter to ada@example.org")
+
+
+# --- programs of those who move from elsewhere -------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_last_part_of_a_batch_sends_its_summary(tmp_path: Path) -> None:
+    write("howto/move-from-celery.md", tmp_path)
+    with Child("import runpy; runpy.run_path('batches.py', run_name='__main__')",
+               cwd=tmp_path) as program:  # fmt: skip
+        program.wait_for(f"total {sum(n * n for n in range(10))}")
+
+
+@pytest.mark.slow
+def test_a_call_that_tells_itself_again_goes_on_after_a_kill(tmp_path: Path) -> None:
+    write("howto/move-from-apscheduler.md", tmp_path)
+    path = tmp_path / "poll.py"
+    path.write_text(path.read_text().replace('"90m"', "0.3"))
+    store = Runtime(tmp_path / "jobs.db")
+    for _ in range(2):
+        with Child("import runpy; runpy.run_path('poll.py', run_name='__main__')",
+                   cwd=tmp_path) as program:  # fmt: skip
+            program.wait_for("polled")
+            program.wait_for("polled")
+        (mailbox,) = store.mailboxes()
+        assert mailbox.waiting + mailbox.later == 1
+
+
+def test_a_future_call_of_serverpods_kind_is_told_and_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ((_, code),) = FENCE.findall(PAGES["howto/move-from-serverpod.md"])
+    names: dict[str, Any] = {}
+    code = code.replace("rt.cancel", "before = rt.timers()\nrt.cancel")
+    exec(compile(code, "page", "exec"), names)  # noqa: S102  (our own page)
+    assert [timer.name for timer in names["before"]] == ["welcome-7"]
+    assert names["rt"].timers() == []
+
+
+# --- cron expressions --------------------------------------------------------------------------
+
+
+def expressions() -> list[tuple[str, list[str]]]:
+    """Return the rows of the page's table: an expression, and the instants that it says."""
+    found = re.findall(r"^\| `([^`]+)` \| ([^|]*) \| ([^|]*) \|$", PAGES["reference/cron.md"],
+                       re.MULTILINE)  # fmt: skip
+    return [(expression, re.findall(r"`([^`]+)`", runs)) for expression, _, runs in found]
+
+
+def test_the_expressions_mean_what_the_page_says(tmp_path: Path) -> None:
+    start = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    rt = Runtime(tmp_path / "board.db", clock=ManualClock(start))
+    rt.mailbox("work", print)
+    assert len(expressions()) > 5
+    for expression, runs in expressions():
+        name = rt.cron(expression, name=expression, to="work", message="now")
+        next_runs = rt.next_runs(name, n=len(runs))
+        assert [f"{run:%a %d %b %H:%M:%S}".removesuffix(":00") for run in next_runs] == runs
