@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from httpx import ASGITransport, AsyncClient, Response
 from PIL import Image
 from shop import tables
-from shop.app import make_app
+from shop.app import live, make_app
 from shop.postoffice import PostOffice
 from shop.settings import Settings
 from shop.shop import Shop, make_shop
@@ -20,7 +21,9 @@ from shop.shop import Shop, make_shop
 from callboard import ManualClock
 from callboard.runtime.testing import Board
 
-ANNE = "anne@example.org"
+T = TypeVar("T")
+ANNE, OWNER = "anne@example.org", "owner@example.org"
+START = datetime(2024, 3, 27, 12, tzinfo=UTC)  # the clocks of Paris go forward on the 31st
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +49,24 @@ class Bench:
         self.advance = board.advance
         self.settle = board.settle
 
+    def outage(self, by: str) -> None:
+        """Stop, and start again so much later."""
+        self.board.stop()
+        self.board.clock.shift(by)
+        self.board.start()
+        self.settle()
+
     def rows(self, sql: str, *params: object) -> list[Any]:
         return tables.read(self.shop.settings.store, sql, *params)
 
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run(work)
+
     def get(self, path: str) -> Response:
-        return self._loop.run(self._http.get(path))
+        return self.do(self._http.get(path))
 
     def post(self, path: str, json: object = None, status: int = 201, **more: Any) -> Any:
-        answer = self._loop.run(self._http.post(path, json=json, **more))
+        answer = self.do(self._http.post(path, json=json, **more))
         assert answer.status_code == status, answer.text
         return answer.json() if answer.content else None
 
@@ -64,6 +77,12 @@ class Bench:
     def place(self, customer: str, **more: str) -> str:
         asked = {"customer": customer, "item": "lamp", **more}
         order: str = self.post("/orders", asked)["order"]
+        self.settle()
+        return order
+
+    def buy(self, customer: str) -> str:
+        order = self.place(customer)
+        self.post(f"/orders/{order}/payment", status=204)
         self.settle()
         return order
 
@@ -88,8 +107,8 @@ def bench(tmp_path: Path, office: PostOffice) -> Iterator[Bench]:
     settings = Settings(
         store=str(tmp_path / "shop.db"), smtp_host="127.0.0.1", smtp_port=office.port
     )
-    board = Board((shop := make_shop(settings, ManualClock())).rt)
-    with board, asyncio.Runner() as loop:
+    shop = make_shop(settings, ManualClock(START))
+    with Board(shop.rt) as board, asyncio.Runner() as loop:
         yield Bench(shop, board, office, loop)
 
 
@@ -116,7 +135,7 @@ def test_an_address_signs_up_once_and_what_is_refused_leaves_nothing(bench: Benc
     bench.sign_up()
     bench.post("/customers", {"email": ANNE}, status=409)
     assert len(bench.rows("SELECT * FROM coupons")) == 1
-    assert len(bench.shop.rt.timers()) == 2
+    assert len(bench.shop.rt.timers()) == 2  # the reminder, the coupon
     bench.settle()
     assert bench.mails() == ["welcome"]
 
@@ -194,6 +213,83 @@ def test_an_order_of_nobody_or_for_nothing_we_sell_is_refused(bench: Bench) -> N
     assert bench.shop.rt.timers("orders.unpaid") == []
 
 
+# --- schedules -----------------------------------------------------------------------------------
+
+
+def test_a_report_at_midnight_in_paris_adds_up_the_day_of_paris(bench: Bench) -> None:
+    customer = bench.sign_up()["customer"]
+    bench.buy(customer)
+    bench.advance("10h 59m")  # 23:59 in Paris
+    bench.buy(customer)
+    assert bench.rows("SELECT * FROM reports") == []
+    bench.advance("1m")
+    assert bench.rows("SELECT * FROM reports") == [("2024-03-27", 2, 7800)]
+    bench.buy(customer)
+    bench.advance("24h")
+    assert bench.rows("SELECT * FROM reports")[1:] == [("2024-03-28", 1, 3900)]
+    assert bench.mails(OWNER) == ["report of 2024-03-27", "report of 2024-03-28"]
+
+
+def test_the_day_on_which_the_clocks_change_has_one_report_after_23_hours(bench: Bench) -> None:
+    bench.advance("83h")
+    assert bench.board.now == datetime(2024, 3, 30, 23, tzinfo=UTC)
+    bench.buy(bench.sign_up()["customer"])
+    bench.advance("22h 59m")
+    assert bench.rows("SELECT max(day) FROM reports") == [("2024-03-30",)]
+    bench.advance("1m")
+    assert bench.rows("SELECT * FROM reports WHERE day > '2024-03-30'") == [("2024-03-31", 1, 3900)]
+
+
+def test_after_an_outage_each_day_has_its_report(bench: Bench) -> None:
+    bench.buy(bench.sign_up()["customer"])
+    bench.outage("60h")
+    assert bench.rows("SELECT * FROM reports") == [
+        ("2024-03-27", 1, 3900), ("2024-03-28", 0, 0), ("2024-03-29", 0, 0),
+    ]  # fmt: skip
+
+
+def test_the_month_is_billed_on_the_1st_once(bench: Bench) -> None:
+    anne, _ = bench.sign_up()["customer"], bench.sign_up("bob@example.org")
+    bench.buy(anne)
+    bench.buy(anne)
+    bench.advance("4d 9h 59m")  # 23:59 in Paris on the 31st
+    assert bench.rows("SELECT * FROM invoices") == []
+    bench.advance("1m")
+    bench.board.crash()
+    bench.settle()
+    assert bench.rows("SELECT * FROM invoices") == [(anne, "2024-03", 2, 7800)]
+    assert bench.mails()[-1] == "invoice for 2024-03"
+    bench.buy(anne)
+    bench.outage("30d")
+    assert bench.rows("SELECT month, orders FROM invoices") == [("2024-03", 2), ("2024-04", 1)]
+    assert "invoice for 2024-03" not in bench.mails("bob@example.org")
+
+
+def test_the_cache_is_cleaned_up_hourly(bench: Bench) -> None:
+    bench.advance("30m")
+    bench.get("/search?text=lamp")
+    bench.advance("30m")
+    assert len(bench.rows("SELECT * FROM cache")) == 1  # 13:00: good until 13:30
+    bench.advance("59m")
+    assert len(bench.rows("SELECT * FROM cache")) == 1
+    bench.advance("1m")
+    assert bench.rows("SELECT * FROM cache") == []
+
+
+def test_the_database_is_looked_after_on_sundays(bench: Bench) -> None:
+    bench.buy(bench.sign_up()["customer"])
+    assert bench.rows("SELECT name FROM sqlite_master WHERE name = 'sqlite_stat1'") == []
+    bench.advance("4d")
+    (looked,) = [each for each in bench.shop.rt.schedules() if each.name == "maintenance"]
+    assert looked.last_at == datetime(2024, 3, 31, 2, tzinfo=UTC)  # 04:00, summer time
+    assert bench.rows("SELECT DISTINCT tbl FROM sqlite_stat1") == [("orders",)]
+    assert "welcome" in bench.mails()
+    bench.outage("91d")
+    subjects = {subject for (subject,) in bench.rows("SELECT subject FROM mails")}
+    assert "welcome" not in subjects
+    assert "report of 2024-06-29" in subjects
+
+
 # --- messages ------------------------------------------------------------------------------------
 
 
@@ -233,6 +329,25 @@ def test_what_is_no_image_is_a_dead_letter_at_once(bench: Bench) -> None:
     (dead,) = bench.shop.rt.dead()
     assert (dead.mailbox, dead.message, dead.attempts) == ("images.thumbnail", image, 1)
     assert bench.get(f"/images/{image}/thumbnail").status_code == 404
+
+
+def test_orders_are_seen_live(bench: Bench) -> None:
+    customer = bench.sign_up()["customer"]
+
+    async def watch() -> list[str]:
+        stream = live(bench.shop.rt)
+        assert await anext(stream) == ": listening\n\n"
+        order = await asyncio.to_thread(bench.shop.orders.place, customer, "lamp")
+        seen = [await anext(stream)]
+        await asyncio.to_thread(bench.shop.orders.pay, order)
+        seen.append(await anext(stream))
+        await stream.aclose()
+        return [event.replace(order, "...") for event in seen]
+
+    assert bench.do(watch()) == [
+        'event: order.placed\ndata: {"order": "...", "state": "placed"}\n\n',
+        'event: order.paid\ndata: {"order": "...", "state": "paid"}\n\n',
+    ]
 
 
 def test_visits_are_counted_each_once_over_a_crash(bench: Bench) -> None:

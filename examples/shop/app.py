@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, FastAPI, HTTPException, Request, Response, UploadFile
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from callboard import Runtime
 
 from . import tables
 from .customers import EmailTaken
@@ -47,6 +51,10 @@ def sales(shop: Shop) -> APIRouter:
     def pay(order: str) -> None:
         shop.orders.pay(order)
 
+    @router.get("/events")
+    def events() -> StreamingResponse:
+        return StreamingResponse(live(shop.rt), media_type="text/event-stream")
+
     @router.get("/orders/{order}")
     def look(order: str) -> dict[str, Any]:
         rows = tables.read(
@@ -57,6 +65,14 @@ def sales(shop: Shop) -> APIRouter:
         return dict(zip(("item", "cents", "state"), rows[0], strict=True))
 
     return router
+
+
+async def live(rt: Runtime) -> AsyncGenerator[str]:
+    """Give what is published about orders as server-sent events, to whoever listens now."""
+    async with rt.listen("order.*") as feed:
+        yield ": listening\n\n"
+        async for event in feed:
+            yield f"event: {feed.topic}\ndata: {json.dumps(event)}\n\n"
 
 
 def pages(shop: Shop) -> APIRouter:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def verdict(shop: Shop, visits: list[Visit], kills: int, stopped: int) -> bool:
     store = shop.settings.store
     states = dict(tables.read(store, "SELECT id, state FROM orders"))
     shipped = [order for (order,) in tables.read(store, "SELECT order_id FROM shipments")]
-    mails: dict[str, list[str]] = {each.email: [] for each in visits}
+    mails = defaultdict[str, list[str]](list)
     for recipient, subject in tables.read(store, "SELECT recipient, subject FROM mails"):
         mails[recipient].append(subject)
 

@@ -26,6 +26,7 @@ from .shop import Shop, make_shop
 from .table import show
 
 SECONDS = 15  # the longest that it may take
+SCHEDULES = ("billing", "cleanup", "maintenance", "report")  # each second, here
 
 
 @contextmanager
@@ -42,6 +43,17 @@ def serving(shop: Shop) -> Iterator[httpx.Client]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def watch(http: httpx.Client, seen: list[str], listening: threading.Event) -> None:
+    """Note what is said about orders, until one was paid and one cancelled."""
+    with http.stream("GET", "/events", timeout=SECONDS) as stream:
+        for line in stream.iter_lines():
+            listening.set()
+            if line.startswith("event: "):
+                seen.append(line.removeprefix("event: order."))
+            if {"paid", "cancelled"} <= {*seen}:
+                return
 
 
 def visit(http: httpx.Client) -> dict[str, str]:
@@ -67,7 +79,7 @@ def visit(http: httpx.Client) -> dict[str, str]:
 
 
 def outcome(
-    shop: Shop, http: httpx.Client, office: PostOffice, made: dict[str, str]
+    shop: Shop, http: httpx.Client, office: PostOffice, made: dict[str, str], seen: list[str]
 ) -> list[tuple[str, object, object]]:
     """Return what was expected and what came."""
 
@@ -87,13 +99,18 @@ def outcome(
          "are you happy with it?, welcome, your order, your receipt", mails("anne")),
         ("mails to who did not", "welcome, your order, your order was cancelled", mails("bob")),
         ("mails to who only looked", "nothing for you yet?, welcome", mails("carl")),
-        ("mails recorded", len(office.letters), rows("SELECT count(*) FROM mails")),
+        ("their mails recorded", 9,
+         rows("SELECT count(*) FROM mails WHERE recipient != 'owner@example.org'")),
         ("coupons used", 1, rows("SELECT count(*) FROM coupons WHERE state = 'used'")),
         ("coupons expired", 2, rows("SELECT count(*) FROM coupons WHERE state = 'expired'")),
         ("orders shipped", 1, rows("SELECT count(*) FROM shipments")),
         ("the thumbnail", (128, 96), size),
         ("visits counted", 5000, http.get("/visits/lamp").json()),
         ("searches kept", 1, rows("SELECT count(*) FROM cache")),
+        ("ran by the calendar", ", ".join(SCHEDULES), ", ".join(sorted(
+            each.name for each in shop.rt.schedules() if each.last_at is not None
+        ))),
+        ("seen live", "cancelled, paid, placed, placed", ", ".join(sorted(seen))),
         ("dead letters", 0, len(shop.rt.dead())),
     ]  # fmt: skip
 
@@ -102,13 +119,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, PostOffice() as office:
         settings = Settings(
             store=str(Path(folder) / "shop.db"), smtp_host="127.0.0.1", smtp_port=office.port,
-            reminder=0.8, coupon=1.5, payment=1.0, follow_up=1.2,
+            reminder=1.2, coupon=1.5, payment=1.5, follow_up=1.5,
+            **dict.fromkeys(SCHEDULES, "* * * * * *"),
         )  # fmt: skip
         shop = make_shop(settings)
+        seen, listening = list[str](), threading.Event()
         with serving(shop) as http:
+            watcher = threading.Thread(target=watch, args=(http, seen, listening))
+            watcher.start()
+            listening.wait(SECONDS)
             made = visit(http)
             until(lambda: not any(box.waiting or box.later for box in shop.rt.mailboxes()))
-            good = show(outcome(shop, http, office, made))
+            watcher.join()
+            good = show(outcome(shop, http, office, made, seen))
     return 0 if good else 1
 
 

@@ -13,6 +13,7 @@ from .customers import Customers
 from .images import Images
 from .mails import Mails
 from .orders import Orders
+from .reports import Reports
 from .settings import Settings
 from .visits import Counter
 
@@ -27,6 +28,7 @@ class Shop:
     images: Images
     catalogue: Catalogue
     visits: Counter
+    reports: Reports
 
 
 def make_shop(settings: Settings, clock: Clock | None = None) -> Shop:
@@ -50,4 +52,5 @@ def make_shop(settings: Settings, clock: Clock | None = None) -> Shop:
         images=Images(rt),
         catalogue=Catalogue(rt, settings),
         visits=Counter(rt),
+        reports=Reports(rt, settings, mails),
     )

@@ -1,8 +1,9 @@
 """A campaign: 50,000 visits at once, and how long other requests take meanwhile.
 
 ``python -m shop.spike [visits]``: uvicorn serves the shop in a process of its own; this one is the
-load: one thread sends the visits as fast as they are taken, another orders and searches 100 times a
-second. A request's time counts from when it should have been sent, so that no wait is left out.
+load: one thread sends the visits as fast as they are taken, and four visitors search and order, 100
+requests a second in all. A request's time counts from when it should have been sent, so that no
+wait is left out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from callboard.clock import monotonic
 from .postoffice import PostOffice
 
 BATCH = 500
-RATE = 100  # other requests a second
+VISITORS = 4
+PAUSE = 0.04  # seconds between two requests of one visitor
 BAR = 0.025  # seconds, for 99 of 100
 
 
@@ -67,20 +70,26 @@ def serving(store: str, smtp_port: int) -> Iterator[int]:
             server.terminate()
 
 
-def measure(client: Client, stop: threading.Event) -> list[float]:
+def measure(port: int, number: int, stop: threading.Event) -> list[float]:
     """Order and search until told to stop; returns what each request took, in seconds."""
-    customer = client.call("POST", "/customers", {"email": "anne@example.org"})["customer"]
-    took: list[float] = []
-    due = monotonic()
-    while not stop.is_set():
+    with closing(Client(port)) as client:
+        return list(requests(client, number, stop))
+
+
+def requests(client: Client, number: int, stop: threading.Event) -> Iterator[float]:
+    email = f"{number}@example.org"
+    customer = client.call("POST", "/customers", {"email": email})["customer"]
+    due = monotonic() + PAUSE * number / VISITORS
+    for ordering in cycle((True, False)):
         stop.wait(max(0.0, due - monotonic()))
-        if len(took) % 2:
-            client.call("GET", "/search?text=a")
-        else:
+        if stop.is_set():
+            return
+        if ordering:
             client.call("POST", "/orders", {"customer": customer, "item": "lamp"})
-        took.append(monotonic() - due)
-        due += 1 / RATE
-    return took
+        else:
+            client.call("GET", "/search?text=a")
+        yield monotonic() - due
+        due += PAUSE
 
 
 def spike(client: Client, visits: int) -> tuple[float, float]:
@@ -106,15 +115,14 @@ def run(visits: int) -> tuple[list[float], float, float]:
         PostOffice() as office,
         serving(f"{folder}/shop.db", office.port) as port,
         closing(Client(port)) as crowd,
-        closing(Client(port)) as visitor,
         ThreadPoolExecutor() as pool,
     ):
-        other = pool.submit(measure, visitor, stop)
+        others = [pool.submit(measure, port, number, stop) for number in range(VISITORS)]
         try:
             taken, counted = spike(crowd, visits)
         finally:
             stop.set()
-        return other.result(), taken, counted
+        return [each for other in others for each in other.result()], taken, counted
 
 
 def main(visits: int) -> int:
