@@ -35,6 +35,9 @@ autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False
+# One argument a line where they would not fit.
+python_maximum_signature_line_length = 90
 
 
 def _signature(
