@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -13,7 +14,9 @@ from typing import Any
 
 import pytest
 
+import callboard
 from callboard import ManualClock, Runtime
+from callboard.events import EVENTS
 
 from .pages import FENCE, PAGES, SHELL, shell, typed, write
 from .processes import PATIENCE, Child
@@ -205,3 +208,33 @@ def test_the_expressions_mean_what_the_page_says(tmp_path: Path) -> None:
         name = rt.cron(expression, name=expression, to="work", message="now")
         next_runs = rt.next_runs(name, n=len(runs))
         assert [f"{run:%a %d %b %H:%M:%S}".removesuffix(":00") for run in next_runs] == runs
+
+
+# --- operations --------------------------------------------------------------------------------
+
+
+def test_the_health_check_says_who_owns_and_what_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ((_, code),) = FENCE.findall(PAGES["howto/operate.md"])
+    names: dict[str, Any] = {}
+    exec(compile(code, "health.py", "exec"), names)  # noqa: S102  (our own page)
+    rt, health = names["rt"], names["health"]
+    rt.mailbox("mail", print)
+    rt.pause("mail")
+    rt.tell("mail", "hello")
+    assert (health()["ok"], health()["waiting"]) == (False, 1)
+    with rt:
+        assert health()["ok"] is True
+        assert health()["owner"] == os.getpid()
+
+
+def test_the_pages_about_operations_name_events_and_errors_that_exist() -> None:
+    text = PAGES["howto/operate.md"]
+    events = set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", text, re.MULTILINE))
+    errors = set(re.findall(r"^\| `([A-Z]\w+)` \|", text, re.MULTILINE))
+    assert events
+    assert errors
+    assert events <= set(EVENTS)
+    assert all(issubclass(getattr(callboard, name), callboard.CallboardError) for name in errors)
