@@ -210,7 +210,7 @@ class ActorInfo:
             too often, or its state cannot be loaded, and it is left alone; ``"paused"``;
             ``"declared"``: it does not live in this process.
         restarts: crashes within its supervisor's period.
-        until: when it is to be restarted, UTC.
+        until: when it is to be restarted, UTC; None: it waits for the supervisor above.
         error: why it is restarting or faulted.
         strategy: of a supervisor that lives in this process.
         message: the number of the message that a worker runs now.
