@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from callboard import AlreadyTold, MailboxNotFound, MessageError, Runtime, StoreError, StoreFull
+from callboard import (
+    AlreadyTold,
+    MailboxFull,
+    MailboxNotFound,
+    MessageError,
+    Runtime,
+    StoreError,
+    StoreFull,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +140,22 @@ def test_in_a_handler_it_joins_the_turn(board: Board) -> None:
         rt.tell(first, -1)
         board.settle()
         assert got == [1]
+
+
+def test_it_waits_for_room_off_the_loop(rt: Runtime) -> None:
+    rt.mailbox("narrow", lambda _n: None, capacity=1, overflow="wait")
+    rt.tell("narrow", 1)
+
+    async def main() -> None:
+        with pytest.raises(MailboxFull):
+            await rt.tell_async("narrow", 2, timeout=0.05)
+        waits = asyncio.create_task(rt.tell_async("narrow", 3, timeout=PATIENCE))
+        await asyncio.wait([waits], timeout=0.05)
+        assert not waits.done()
+        await asyncio.to_thread(rt.start)
+        assert await waits
+
+    asyncio.run(main())
 
 
 def test_a_refusing_store_gives_each_task_its_error(rt: Runtime) -> None:
