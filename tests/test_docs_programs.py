@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import sqlite3
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -238,3 +239,46 @@ def test_the_pages_about_operations_name_events_and_errors_that_exist() -> None:
     assert errors
     assert events <= set(EVENTS)
     assert all(issubclass(getattr(callboard, name), callboard.CallboardError) for name in errors)
+
+
+# --- asyncio, and tables of one's own ----------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_asyncio_program_says_what_it_does(tmp_path: Path) -> None:
+    write("howto/asyncio.md", tmp_path)
+    said = shell(tmp_path, "python prices.py")
+    assert said[0] == "prices [6.0, 7.5]"
+    assert {"told 3", "heard of order.paid chair"} < set(said)
+    assert sum(line.startswith("booked") for line in said) <= 4
+
+
+@pytest.mark.filterwarnings("ignore:SQLite .* can corrupt a database:RuntimeWarning")
+def test_orders_and_bills_are_one_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    connection = sqlite3.connect("shop.db")
+    connection.execute(
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, price INT, paid INT DEFAULT 0)"
+    )
+    ((_, code),) = FENCE.findall(PAGES["howto/own-tables.md"])
+    names: dict[str, Any] = {}
+    exec(compile(code, "shop.py", "exec"), names)  # noqa: S102  (our own page)
+    rt = names["rt"]
+    names["place"](7, 40)
+    names["place_with_my_connection"](connection, 8, 50)
+    for place in (
+        names["place"],
+        lambda *order: names["place_with_my_connection"](connection, *order),
+    ):
+        with pytest.raises(sqlite3.IntegrityError):
+            place(7, 1)
+    done = threading.Semaphore(0)
+    rt.events.subscribe(lambda _: done.release(), "message.handled")
+    with rt:
+        for _ in range(4):
+            assert done.acquire(timeout=PATIENCE)
+    assert sorted(capsys.readouterr().out.splitlines()) == ["order 7: 40 paid", "order 8: 50 paid"]
+    assert connection.execute("SELECT id, paid FROM orders").fetchall() == [(7, 1), (8, 1)]
+    connection.close()
