@@ -110,6 +110,7 @@ class Answering:
                 activation.pending -= 1
                 if outcome is Outcome.FAILED:
                     activation.overturn()
+                    mailbox.recovery.overturned(activation.key)
             if outcome is Outcome.AGAIN:
                 mailbox.window.again(ask)
             else:

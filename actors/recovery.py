@@ -59,6 +59,8 @@ class Recovery:
         self._mailbox = mailbox
         # Keys whose state is being written; after that their activation, until it is drained.
         self._edited: dict[str | None, Activation | None] = {}
+        # Keys of which a turn became void: what was started on its state comes back first.
+        self._overturned: set[str | None] = set()
         self.draining = False
         self._failing: dict[str | None, int] = {}
         self._unblock: list[tuple[int, bool, str]] = []  # until, has a key, key
@@ -234,6 +236,15 @@ class Recovery:
         self._mailbox.window.block(key)
         self._failing[key] = self._failing.get(key, 0) + 1
 
+    def overturned(self, key: str | None) -> None:
+        """Let no turn of an actor begin until those on its void state are settled; lock held.
+
+        They run again, and what has not run yet comes after them: so the order stays.
+        """
+        self._mailbox.window.block(key)
+        self._overturned.add(key)
+        self.draining = True
+
     def failed(self, key: str | None) -> None:
         """Note that what :meth:`failing` waited for is settled; lock held."""
         left = self._failing.pop(key, 1) - 1
@@ -257,7 +268,7 @@ class Recovery:
             self._let_go(text if has_key else None)
 
     def drained(self) -> None:
-        """Let actors go on whose state was written, once the turns on the old one are settled."""
+        """Let actors go on whose state is another now, when turns on the old one are settled."""
         mailbox = self._mailbox
         done = []
         with mailbox.lock:
@@ -268,7 +279,11 @@ class Recovery:
                     del self._edited[key]
                     self._forgive(key)
                     done.append(key)
-            self.draining = any(each is not None for each in self._edited.values())
+            done += self._overturned - running
+            self._overturned &= running
+            self.draining = bool(self._overturned) or any(
+                each is not None for each in self._edited.values()
+            )
             mailbox.reconsider()
         for key in done:
             self._let_go(key)
@@ -317,6 +332,9 @@ class Recovery:
             if until is not None and until <= mailbox.environment.clock.now():
                 del self.until[key]
                 until = None
-            kept = key in self.faulted or key in self._edited or key in self._failing
+            kept = any(
+                key in each
+                for each in (self.faulted, self._edited, self._failing, self._overturned)
+            )
             if until is None and not kept:
                 mailbox.window.unblock(key)

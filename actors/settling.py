@@ -84,6 +84,7 @@ class Settling:
                 activation.pending -= 1
                 if outcome is Outcome.VOID:
                     activation.overturn()
+                    mailbox.recovery.overturned(activation.key)
             if outcome is Outcome.AGAIN:
                 mailbox.window.again(message)
             else:
@@ -135,6 +136,7 @@ class Settling:
             with mailbox.lock:
                 activation.pending -= 1
                 activation.overturn()
+                mailbox.recovery.overturned(activation.key)
             turn.generation = activation.generation
         self.failed(turn, activation, error)
         mailbox.post(Refill())

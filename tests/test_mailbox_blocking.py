@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callboard import Context, RetryPolicy, Runtime, WorkerActor
+from callboard.actors.mail import Refill
 
 if TYPE_CHECKING:
     import pytest
@@ -134,3 +135,64 @@ def test_one_that_fails_at_its_commit_keeps_its_place_before_one_that_failed_mea
     go_on.set()
     board.advance("1m")
     assert seen == ["at its commit", "meanwhile", "at its commit", "meanwhile"]
+
+
+def test_nothing_overtakes_what_runs_again_after_a_void_turn(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second stands on the first, which is cancelled; the third may not begin before it."""
+    seen: list[int] = []
+    taken: list[Any] = []
+    runs, go_on, staged, voided = (threading.Event() for _ in range(4))
+    store = board.rt._store
+    write = store.write
+
+    def slow(units: Any, **options: Any) -> Any:
+        if any(unit.ack is not None and unit.ack.number == 1 for unit in units):
+            assert staged.wait(PATIENCE)
+        return write(units, **options)
+
+    class Work(WorkerActor):
+        state: Count
+
+        def on_receive(self, message: int) -> None:
+            self.state.messages += 1
+            if message == 1:
+                runs.set()
+                assert go_on.wait(PATIENCE)
+            seen.append(message)
+            mailbox.open = len(seen) != 2  # so that no worker takes the third by itself
+
+    board.rt.mailbox("jobs", Work, keyed=lambda _: "one")
+    board.start()
+    mailbox: Any = board.rt._host.engine.mailbox("jobs")  # type: ignore[union-attr]
+    settled, finished = mailbox.settling.settled, mailbox.finished
+
+    def settle(unit: Any, turn: Any, activation: Any) -> None:
+        settled(unit, turn, activation)
+        if turn.message.number == 1:
+            with mailbox.lock:
+                taken.append(mailbox.window.take())
+            voided.set()
+
+    def finish(message: Any) -> None:
+        finished(message)
+        if message.number == 2:
+            staged.set()
+
+    monkeypatch.setattr(mailbox.settling, "settled", settle)
+    monkeypatch.setattr(mailbox, "finished", finish)
+    monkeypatch.setattr(store, "write", slow)
+    board.rt.tell("jobs", 1)
+    assert runs.wait(PATIENCE)
+    board.rt.tell_many("jobs", [2, 3])
+    assert board.rt.cancel("jobs", 1)
+    go_on.set()
+    assert staged.wait(PATIENCE)
+    assert voided.wait(PATIENCE)
+    mailbox.open = True
+    mailbox.post(Refill())
+    board.settle()
+    assert taken == [None]
+    assert seen == [1, 2, 2, 3]
+    assert board.rt.state("jobs", "one") == Count(2)
