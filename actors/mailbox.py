@@ -86,6 +86,9 @@ class MailboxActor(Cell):
         self.recovery = Recovery(self)
         self.settling = Settling(self)
         self.expiry = Expiry(self)
+        # When the rate allows a start again, as dispatch() saw it: looked at later it may be now,
+        # and nobody would come back.
+        self._free: int | None = None
         self.idle: list[WorkerCell] = []
         self._refilling = False
         self._set_back = False
@@ -365,6 +368,7 @@ class MailboxActor(Cell):
     def dispatch(self) -> None:
         """Wake as many idle workers as there is work for; start them as they are needed."""
         with self.lock:
+            self._free = None
             if not self.idle and len(self.cells) >= self.spec.workers:
                 return
             if self.stopping:
@@ -372,6 +376,7 @@ class MailboxActor(Cell):
             wanted = self.window.ready if self.open else 0
             if wanted and self.limiter is not None:
                 now = self.environment.clock.now()
+                self._free = self.limiter.next(now)
                 if count := self.limiter.wanted(now):
                     self._reserve(self.limiter, now, count)
                 wanted = min(wanted, self.limiter.available(now))
@@ -420,11 +425,8 @@ class MailboxActor(Cell):
         due = self.expiry.next
         if (key_free := self.recovery.due) is not None:
             due = key_free if due is None else min(due, key_free)
-        if self.limiter is not None:
-            with self.lock:
-                free = self.limiter.next(self.environment.clock.now())
-                if free is not None and self.window.ready:
-                    due = free if due is None else min(due, free)
+        if (free := self._free) is not None:
+            due = free if due is None else min(due, free)
         if self._set_back:
             now = self.environment.clock.now()
             for row in self.environment.store.timers(self.id, after=(now, LAST), limit=1):

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callboard.actors.limits import Limits, Rate
+from callboard.actors.mail import Refill
+from callboard.actors.mailbox import MailboxActor
 from callboard.actors.rate import Limiter
 from callboard.clock import SECOND
 
@@ -181,3 +183,28 @@ def test_what_is_told_late_to_a_limited_mailbox_is_not_forgotten(board: Board) -
         assert seen == [1, 2]
         board.advance("1m")
         assert seen == [1, 2, 3]
+
+
+def test_a_window_that_opens_while_the_mailbox_looks_does_not_leave_it_asleep(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    board.rt.mailbox("calls", seen.append, rate="3/min")
+    with board:
+        board.rt.tell_many("calls", range(6))
+        board.settle()
+        assert len(seen) == 3
+        dispatch = MailboxActor.dispatch
+
+        def then_the_minute_ends(mailbox: MailboxActor) -> None:
+            dispatch(mailbox)
+            monkeypatch.undo()
+            board.clock._now += 61 * SECOND  # silently: the clock's own wake-up is not the point
+
+        monkeypatch.setattr(MailboxActor, "dispatch", then_the_minute_ends)
+        engine = board.rt._host.engine
+        assert engine is not None
+        (mailbox,) = engine.mailboxes.values()
+        mailbox.post(Refill())
+        board.settle()
+        assert len(seen) == 6
