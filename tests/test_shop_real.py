@@ -26,6 +26,6 @@ def test_every_order_is_right_after_kills(capfd: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.slow
 def test_a_spike_is_absorbed_while_others_are_answered() -> None:
-    took, taken, counted = spike.run(5000)
-    assert 0 < taken <= counted
-    assert len(took) > 1
+    meanwhile, took = spike.run(5000)
+    assert 0 < len(meanwhile) <= len(took)
+    assert min(took) > 0

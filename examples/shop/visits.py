@@ -33,7 +33,7 @@ class Counter:
     def __init__(self, rt: Runtime) -> None:
         self._rt = rt
         # They wait on disk; the rate leaves room for who orders meanwhile.
-        rt.mailbox("visits", Visits, keyed=lambda visit: visit.item, rate="10000/s")
+        rt.mailbox("visits", Visits, keyed=lambda visit: visit.item, rate="5000/s")
 
     def add(self, items: Iterable[str]) -> None:
         self._rt.tell_many(Visits, [Visit(item) for item in items])
