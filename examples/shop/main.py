@@ -1,4 +1,4 @@
-"""What servers and the command line load: ``uvicorn shop.main:app``, ``-a shop.main:rt``."""
+"""What a server loads: ``uvicorn shop.main:app``."""
 
 from __future__ import annotations
 
@@ -15,5 +15,4 @@ shop = make_shop(
         smtp_port=int(os.environ.get("SHOP_SMTP_PORT", "25")),
     )
 )
-rt = shop.rt
 app = make_app(shop)
