@@ -144,8 +144,9 @@ class MailboxActor(Cell):
 
     def finished(self, message: Message) -> None:
         """Let the next message of the same key run."""
-        with self.lock:
-            self.window.finished(message)
+        if self.window.exclusive:
+            with self.lock:
+                self.window.finished(message)
 
     def vanished(self, message: Message) -> None:
         """Let go of a message that was cancelled or replaced before its handler ran."""

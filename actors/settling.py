@@ -6,7 +6,7 @@ held, does its retry go to the timers, and is the event told.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..clock import SECOND
 from ..errors import ActorStopped, MessageError
@@ -70,6 +70,22 @@ class Settling:
         """
         unit = Unit(ack=message, size=64, settle=lambda unit: self._over(unit, message, done))
         self._mailbox.environment.committer.stage(unit)
+
+    def ended(self, unit: Unit) -> None:
+        """Learn what became of a handled message's turn: the usual, in few steps."""
+        mailbox = self._mailbox
+        if (
+            unit.outcome is Outcome.COMMITTED
+            and unit.lineage is None
+            and unit.fate is None
+            and not mailbox.environment.events.flow
+            and not mailbox.recovery.draining
+        ):
+            with mailbox.lock:
+                mailbox.window.settled(unit.turn.message)
+                self.handled += 1
+            return
+        self.settled(unit, unit.turn, cast("Activation | None", unit.lineage))
 
     def settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         """Learn what became of a turn. Runs: on the committing thread, after the commit."""

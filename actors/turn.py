@@ -108,11 +108,6 @@ class Turn:
             self.phase = Phase.ABANDONED
             return True
 
-    @property
-    def messages(self) -> list[Message]:
-        """The messages that it told, where it did nothing else."""
-        return [op for op in self.ops if isinstance(op, Message)]
-
     def ended(self) -> str:
         """Say that the turn is over, and why."""
         return (

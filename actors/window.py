@@ -144,7 +144,7 @@ class Window:
         self.waiting = Lane(due=False)
         self.blocked: set[str | None] = set()
         self.hungry = True
-        self._exclusive = keyed or exclusive
+        self.exclusive = keyed or exclusive
         self._parked: dict[str | None, list[Message]] = {}
         self._keys: dict[str | None, Key] = {}
         self._ready: deque[Key] = deque()
@@ -228,14 +228,16 @@ class Window:
         while self._ready:
             key = self._ready[0]
             queue = key.due or key.waiting
-            if not queue or key.blocked or (key.busy and self._exclusive):
+            if not queue or key.blocked or (key.busy and self.exclusive):
                 self._ready.popleft()
                 key.queued = False
+                if not self.exclusive:
+                    self._forget(key)
                 continue
             message = queue.popleft()
             self.loaded -= 1
             self._notice(key)
-            if self._exclusive:
+            if self.exclusive:
                 self._ready.popleft()
                 key.queued = False
                 key.busy = True
@@ -249,10 +251,10 @@ class Window:
     @property
     def ready(self) -> int:
         """How many workers could find something to do now."""
-        return len(self._ready) if self._exclusive else (self.loaded if self._ready else 0)
+        return len(self._ready) if self.exclusive else (self.loaded if self._ready else 0)
 
     def finished(self, message: Message) -> None:
-        """Let the next message of the key run."""
+        """Let the next message of the key run; nothing where several of a key may run at once."""
         key = self._keys.get(message.key if self.keyed else None)
         if key is not None:
             key.busy = False
@@ -544,7 +546,7 @@ class Window:
                 self.hungry = True
 
     def _queue(self, key: Key) -> None:
-        if key.queued or key.blocked or (key.busy and self._exclusive) or not len(key):
+        if key.queued or key.blocked or (key.busy and self.exclusive) or not len(key):
             return
         key.queued = True
         self._ready.append(key)

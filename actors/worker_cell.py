@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import monotonic
 from ..errors import CallboardError, HandlerTimeout, MessageError, Reject, RetryLater
@@ -79,6 +79,8 @@ class WorkerCell(Cell):
             self._handle(envelope)
         if not (self.waiting or self.crashed or self.left):
             self._work()
+        if not self.waiting:
+            self.environment.slots.note(self._slot, 0)
         inbox.finish()
         if not (self.idle or self.waiting or self.crashed or self.left or self._starved()):
             inbox.nudge()
@@ -117,9 +119,9 @@ class WorkerCell(Cell):
         until = monotonic() + self.driver.slice
         if self.own is not None and self.own.stale:
             self._renew(self.own)
-        while self.environment.may_run:
-            retired = mailbox.retired()
-            if retired is not None:
+        committer = self.environment.committer
+        while committer.healthy and not committer.crowded:
+            if mailbox.retiring and (retired := mailbox.retired()) is not None:
                 self._put_away(retired)
                 continue
             message = mailbox.next(self)
@@ -201,7 +203,6 @@ class WorkerCell(Cell):
         """Seal the turn and stage it."""
         environment, mailbox = self.environment, self.mailbox
         sealed = turn.seal()
-        environment.slots.note(self._slot, 0)
         self.turn = None
         if not sealed:
             # Abandoned: its failure is staged already, and another worker has taken this place.
@@ -255,7 +256,7 @@ class WorkerCell(Cell):
     def _stage(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         mailbox = self.mailbox
         if turn.plain:
-            unit.tells = turn.messages
+            unit.tells = cast("list[Message]", turn.ops)
         else:
             unit.ops = turn.ops
         if turn.message.number < 0:
@@ -267,7 +268,7 @@ class WorkerCell(Cell):
 
     def _stage_told(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         mailbox = self.mailbox
-        unit.settle = lambda done: mailbox.settling.settled(done, turn, activation)
+        unit.turn, unit.settle = turn, mailbox.settling.ended
         if activation is not None:
             with mailbox.lock:
                 activation.pending += 1

@@ -74,6 +74,8 @@ class Committer:
         self.epoch: int | None = None
         self.seen: int | None = None
         self.healthy = True
+        #: More is staged than may be.
+        self.crowded = False
         #: Groups that were committed.
         self.commits = 0
         self._store = store
@@ -170,15 +172,12 @@ class Committer:
             self._queue.append(unit)
             self._staged += 1
             self._bytes += unit.size
+            if self._staged >= STAGED_UNITS or self._bytes >= STAGED_BYTES:
+                self.crowded = True
             if self._background and not self._awake and not self._leading:
                 self._awake = True
                 self._start_thread()
                 self._work.notify()
-
-    @property
-    def crowded(self) -> bool:
-        """More is staged than may be."""
-        return self._staged >= STAGED_UNITS or self._bytes >= STAGED_BYTES
 
     @property
     def pending(self) -> int:
@@ -229,6 +228,7 @@ class Committer:
         with self._lock:
             left, self._queue = list(self._queue), deque()
             self._staged = self._bytes = 0
+            self.crowded = False
             for unit in left:
                 unit.error = StoreError("the runtime stopped before this was written")
             asleep = [unit for unit in left if not unit.lead]  # an heir has been woken
@@ -326,6 +326,7 @@ class Committer:
                 crowded = self.crowded
                 self._staged -= len(staged)
                 self._bytes -= sum(unit.size for unit in staged)
+                self.crowded = self._staged >= STAGED_UNITS or self._bytes >= STAGED_BYTES
                 roomy = crowded and not self.crowded
             if roomy:
                 call(self._hooks.room)
@@ -370,6 +371,7 @@ class Committer:
             again, self._lost = self._lost is not None, error
             self._queue = deque(unit for unit in self._queue if not unit.staged)
             self._staged = self._bytes = 0
+            self.crowded = False
             self.healthy = False
         if not again:
             call(self._hooks.lost, error)

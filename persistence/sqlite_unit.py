@@ -304,7 +304,7 @@ class UnitWriter:
             raise MailboxFull(msg)
         rows = self._run(_DROP, (op.mailbox, op.now, lacking)).fetchall()
         dropped = [row[0] for row in rows]
-        unit.removed += dropped
+        unit.removed = [*unit.removed, *dropped]
         unit.dropped = [*unit.dropped, *dropped]
 
     def _tell_named(self, unit: Unit, op: Tell, number: int) -> int:
@@ -312,14 +312,14 @@ class UnitWriter:
         if op.until is not None:
             told = (message.mailbox, message.name, message.told_at)
             if self._run(_TOLD, told).fetchone() is not None:
-                unit.kept.append(message)
+                unit.kept = [*unit.kept, message]
                 message.number = 0
                 return 0
             self._run(_NOTE_TOLD, (message.mailbox, message.name, op.until))
         here = self._run(_NAMESAKE, (message.mailbox, message.name)).fetchone()
         if here is not None:
             if op.if_exists == "keep":
-                unit.kept.append(message)
+                unit.kept = [*unit.kept, message]
                 message.number = 0
                 return 0
             if op.if_exists == "raise":
@@ -329,14 +329,14 @@ class UnitWriter:
                 )
                 raise AlreadyTold(msg)
             self._run(_DELETE_ONE, here)
-            unit.removed.append(here[0])
+            unit.removed = [*unit.removed, here[0]]
         self._insert([message], number)
         return number
 
     def _cancel(self, unit: Unit, op: Cancel) -> bool:
         statement = _DELETE_NAMED if isinstance(op.target, str) else _DELETE_IN
         rows = self._run(statement, (op.mailbox, op.target)).fetchall()
-        unit.removed += [row[0] for row in rows]
+        unit.removed = [*unit.removed, *(row[0] for row in rows)]
         return bool(rows)
 
     def _execute(self, op: Execute) -> int:
@@ -379,7 +379,7 @@ def forget(units: Sequence[Unit]) -> None:
         for message in unit.told:
             message.number = 0
         unit.outcome, unit.error = None, None
-        unit.results, unit.removed, unit.kept, unit.dropped = [], [], [], ()
+        unit.results, unit.removed, unit.kept, unit.dropped = [], (), (), ()
 
 
 def fault(error: Exception) -> BaseException:

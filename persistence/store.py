@@ -303,7 +303,7 @@ class Unit:
     __slots__ = ("ack", "dropped", "error", "fate", "follows", "generation", "kept", "lead",
                  "lineage", "ops",
                  "outcome", "removed", "results", "settle", "size", "staged", "state", "tells",
-                 "waiter")  # fmt: skip
+                 "turn", "waiter")  # fmt: skip
 
     def __init__(
         self,
@@ -331,9 +331,11 @@ class Unit:
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
         self.results: list[Any] = []
-        self.removed: list[int] = []
+        self.removed: Sequence[int] = ()
         self.dropped: Sequence[int] = ()
-        self.kept: list[Message] = []
+        self.kept: Sequence[Message] = ()
+        #: What the runtime keeps with it, for its own use after the commit.
+        self.turn: Any = None
         self.waiter: Any = None
         self.lead = False
         self.follows = False

@@ -132,7 +132,7 @@ class WritingContract(ContractBase):
         again = message(box, b"2", name="daily", due=100)
         turn = do(store, Tell(again), ack=own)
         assert turn.outcome is Outcome.COMMITTED
-        assert turn.removed == []
+        assert not turn.removed
         assert again.number > own.number
         assert store.find(box, "daily") == again
 
