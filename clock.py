@@ -162,15 +162,18 @@ def duration(value: object, *, negative: bool = False) -> int:
 
 
 def _parse(text: str) -> int:
-    total, at = 0.0, 0
+    total, at = 0, 0
     stripped = text.strip()
     for part in _PART.finditer(stripped):
         if part.start() != at:
             break
         unit = "m" if part[2] == "min" else part[2]
-        total += float(part[1]) * _UNITS[unit]
+        number = part[1]
+        # Whole numbers stay exact: hundreds of years in microseconds are more than a float holds.
+        whole = number.isdecimal()
+        total += int(number) * _UNITS[unit] if whole else round(float(number) * _UNITS[unit])
         at = part.end()
     if not stripped or at != len(stripped):
         msg = f'a duration reads like "90s", "30m", "24h", "7d" or "1h 30m", got {text!r}'
         raise ValueError(msg)
-    return round(total)
+    return total
