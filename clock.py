@@ -118,6 +118,11 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def cpu_seconds() -> float:
+    """Return the processor time that this process has used, in seconds."""
+    return time.process_time()
+
+
 def sleep(seconds: float) -> None:
     """Hold the calling thread for real seconds (a gate that is taken, a pause for others)."""
     time.sleep(seconds)

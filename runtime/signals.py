@@ -8,6 +8,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ..clock import cpu_seconds, monotonic
+from .pace import Pace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -19,9 +22,6 @@ _Handler: TypeAlias = "Callable[[int, FrameType | None], Any] | int | None"
 
 #: Seconds between two looks of the main thread: signals arrive between them.
 _LOOK = 0.2
-#: Beside four computing handlers a tell waits for the GIL about ten intervals, at worst fifty: at
-#: the default of 5 ms a quarter of a second. At 0.2 ms the handlers compute a few percent less.
-SWITCH_INTERVAL = 0.0002
 
 
 def serve(host: Host, events: Events, *, timeout: float = 10.0) -> None:
@@ -35,8 +35,7 @@ def serve(host: Host, events: Events, *, timeout: float = 10.0) -> None:
     """
     from .notify import Notifier  # only a daemon needs it
 
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    pace = Pace(monotonic(), cpu_seconds(), 0)
     asked: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -52,7 +51,7 @@ def serve(host: Host, events: Events, *, timeout: float = 10.0) -> None:
         notifier.say("READY=1")
         notifier.watch(host.alive)
         while not asked and not host.ended.wait(_LOOK):
-            pass
+            pace.look(monotonic(), cpu_seconds(), host.counts()[0])
         notifier.say("STOPPING=1", "STATUS=stopping: running handlers end")
         host.stop(timeout)
     finally:
@@ -60,7 +59,7 @@ def serve(host: Host, events: Events, *, timeout: float = 10.0) -> None:
         notifier.close()
         for number, handler in old.items():
             signal.signal(number, handler)
-        sys.setswitchinterval(before)
+        pace.end()
     if host.failure is not None:
         print(f"callboard: {host.failure}", file=sys.stderr)  # noqa: T201  (the last word)
         raise SystemExit(1)
