@@ -47,19 +47,7 @@ class Settling:
             return
         if mailbox.stopping and isinstance(error, ActorStopped):
             return  # its ask was refused by the stop: it was interrupted, which does not count
-        shared = mailbox.environment
-        fate = decide(message, error, mailbox.spec, shared.clock.now(), shared.random)
-        unit = Unit(
-            ack=message, fate=fate, lineage=activation, generation=turn.generation, size=256,
-            settle=lambda done: self.settled(done, turn, activation),
-        )  # fmt: skip
-        blocks = isinstance(fate, Retry) and fate.retry_at is not None
-        with mailbox.lock:
-            if blocks:
-                mailbox.recovery.failing(mailbox.key(message))
-            if activation is not None:
-                activation.pending += 1
-        shared.committer.stage(unit)
+        self._stage_failure(turn, activation, error)
         mailbox.finished(message)
 
     def expired(self, message: Message, done: Callable[[], None] | None = None) -> None:
@@ -118,6 +106,24 @@ class Settling:
 
     # --- inside ------------------------------------------------------------------------------
 
+    def _stage_failure(
+        self, turn: Turn, activation: Activation | None, error: BaseException
+    ) -> None:
+        mailbox, message = self._mailbox, turn.message
+        shared = mailbox.environment
+        fate = decide(message, error, mailbox.spec, shared.clock.now(), shared.random)
+        unit = Unit(
+            ack=message, fate=fate, lineage=activation, generation=turn.generation, size=256,
+            settle=lambda done: self.settled(done, turn, activation),
+        )  # fmt: skip
+        blocks = isinstance(fate, Retry) and fate.retry_at is not None
+        with mailbox.lock:
+            if blocks:
+                mailbox.recovery.failing(mailbox.key(message))
+            if activation is not None:
+                activation.pending += 1
+        shared.committer.stage(unit)
+
     def _count(self, unit: Unit) -> None:
         if unit.outcome is Outcome.COMMITTED:
             if unit.fate is None or isinstance(unit.fate, Done):
@@ -154,7 +160,12 @@ class Settling:
                 activation.overturn()
                 mailbox.recovery.overturned(activation.key)
             turn.generation = activation.generation
-        self.failed(turn, activation, error)
+        if turn.message.number < 0:
+            mailbox.asks.failed(turn, activation, error)
+        else:
+            self._stage_failure(turn, activation, error)
+            if activation is not None and turn.has_execute:  # it has kept its key busy until now
+                mailbox.finished(turn.message)
         mailbox.post(Refill())
 
     def _over(self, unit: Unit, message: Message, done: Callable[[], None] | None) -> None:

@@ -196,3 +196,41 @@ def test_nothing_overtakes_what_runs_again_after_a_void_turn(
     assert taken == [None]
     assert seen == [1, 2, 2, 3]
     assert board.rt.state("jobs", "one") == Count(2)
+
+
+def test_a_turn_that_fails_at_its_commit_lets_no_two_of_its_key_run_at_once(board: Board) -> None:
+    """Its key was free since it was staged: the next message of that key may be running."""
+    seen: list[str] = []
+    runs, go_on = threading.Event(), threading.Event()
+    running: list[str] = []
+    together: list[str] = []
+
+    def work(message: str) -> None:
+        together.extend(running)
+        running.append(message)
+        if message == "refused" and "refused" not in seen:
+            board.rt.tell("full", 1)
+        elif message == "long":
+            runs.set()
+            assert go_on.wait(PATIENCE)
+        seen.append(message)
+        running.clear()
+
+    board.rt.mailbox("full", lambda _: None, capacity=1)
+    board.rt.mailbox("jobs", work, workers=2, keyed=lambda _: "one",
+                     retry=RetryPolicy(delay=1.0, order="aside"))  # fmt: skip
+    board.rt.tell("full", 0)
+    board.rt.pause("full")
+    failed = threading.Event()
+    board.rt.events.subscribe(lambda _: failed.set(), "message.failed")
+    board.rt.tell_many("jobs", ["refused", "long", "last"])
+    board.start()
+    assert runs.wait(PATIENCE)
+    assert failed.wait(PATIENCE)
+    mailbox: Any = board.rt._host.engine.mailbox("jobs")  # type: ignore[union-attr]
+    with mailbox.lock:
+        assert mailbox.window.take() is None
+    go_on.set()
+    board.advance("1m")
+    assert together == []
+    assert seen == ["refused", "long", "last", "refused"]
