@@ -552,7 +552,9 @@ class Window:
         self._ready.append(key)
 
     def _forget(self, key: Key) -> None:
-        if not key.busy and not key.blocked and not len(key) and key.name in self._keys:
+        if key.busy or key.blocked or len(key):
+            return
+        if self._keys.get(key.name) is key:  # another one may have come since
             del self._keys[key.name]
             key.queued = False
 

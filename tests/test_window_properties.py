@@ -45,6 +45,7 @@ class Handling(RuleBasedStateMachine):
         self.page: Page | None = None
         self.read: list[Message] | None = None
         self.extra = 0
+        self.upto = 0  # the latest deadline that was ever seen, also of what was cancelled since
 
     # --- what is told ------------------------------------------------------------------------
 
@@ -80,9 +81,9 @@ class Handling(RuleBasedStateMachine):
     @rule(keys=st.lists(KEYS, min_size=1, max_size=20))
     def fire_unseen(self, keys: list[str]) -> None:
         """They are due later than all that was: so it is when the timers were beyond memory."""
-        now = max((row.due or 0 for row in self.everything()), default=0) + 1
+        self.upto += 1
         for key in keys:
-            self.add(key, now)
+            self.add(key, self.upto)
         self.window.due_in_store()
 
     # --- turns -------------------------------------------------------------------------------
@@ -137,6 +138,7 @@ class Handling(RuleBasedStateMachine):
         row = self.rows.get(message.number)
         if row is not None:
             row.due = due
+            self.upto = max(self.upto, due)
             self.window.offer(self.copy(row), due=True)
 
     @precondition(lambda self: self.those("runs"))
@@ -262,6 +264,7 @@ class Handling(RuleBasedStateMachine):
         return message
 
     def add(self, key: str, due: int | None = None) -> Message:
+        self.upto = max(self.upto, due or 0)
         self.last += 1
         row = Message(1, "json", b"1", key if self.keyed else None, due, number=self.last)
         self.rows[self.last] = row
@@ -314,9 +317,6 @@ class Handling(RuleBasedStateMachine):
     def choose(self, pick: int, *stages: Stage) -> Message:
         found = self.those(*stages)
         return found[pick % len(found)]
-
-    def everything(self) -> list[Message]:
-        return [*self.rows.values(), *(message for message, _ in self.hand.values())]
 
     def key(self, message: Message) -> str | None:
         return message.key if self.keyed else None
