@@ -34,8 +34,8 @@ END""",
 )
 _COUNT = """
 INSERT OR REPLACE INTO callboard_level (mailbox, held)
-SELECT ?1, count(*) FROM callboard_message
-WHERE mailbox = ?1 AND (due IS NULL OR attempt > 0)"""
+SELECT ?, count(*) FROM callboard_message
+WHERE mailbox = ? AND (due IS NULL OR attempt > 0)"""
 
 
 def keep_level(run: Callable[..., sqlite3.Cursor], mailbox: int, capacity: int | None) -> None:
@@ -45,4 +45,4 @@ def keep_level(run: Callable[..., sqlite3.Cursor], mailbox: int, capacity: int |
         return
     for trigger in _TRIGGERS:
         run(trigger)
-    run(_COUNT, (mailbox,))
+    run(_COUNT, (mailbox, mailbox))
