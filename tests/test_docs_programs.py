@@ -185,6 +185,7 @@ def test_a_call_that_tells_itself_again_goes_on_after_a_kill(tmp_path: Path) -> 
             program.wait_for("polled")
         (mailbox,) = store.mailboxes()
         assert mailbox.waiting + mailbox.later == 1
+    store.stop()
 
 
 def test_a_future_call_of_serverpods_kind_is_told_and_cancelled(
@@ -197,6 +198,7 @@ def test_a_future_call_of_serverpods_kind_is_told_and_cancelled(
     exec(compile(code, "page", "exec"), names)  # noqa: S102  (our own page)
     assert [timer.name for timer in names["before"]] == ["welcome-7"]
     assert names["rt"].timers() == []
+    names["rt"].stop()
 
 
 # --- cron expressions --------------------------------------------------------------------------
@@ -218,6 +220,7 @@ def test_the_expressions_mean_what_the_page_says(tmp_path: Path) -> None:
         name = rt.cron(expression, name=expression, to="work", message="now")
         next_runs = rt.next_runs(name, n=len(runs))
         assert [f"{run:%a %d %b %H:%M:%S}".removesuffix(":00") for run in next_runs] == runs
+    rt.stop()
 
 
 # --- operations --------------------------------------------------------------------------------
