@@ -1,17 +1,19 @@
 """A breath for connections that cannot pass the gate.
 
-SQLite's busy handler sleeps up to 100 ms between its tries and never wins against a writer that
-commits back to back. After 0.4 s in which the lock was hardly free it is left free for 35 ms in
-every 285: a connection that tries every 100 ms then gets through within a second, the first 0.4 s
-included.
+SQLite's busy handler sleeps, soon 100 ms at a time, and never wins against writers that commit back
+to back. After 0.4 s in which the lock was hardly free every process of ours is kept out for 110 ms:
+longer than such a sleep, so a connection that waits finds the lock free in the next pause, whenever
+it looks. A shorter one is missed by chance, and missed again.
 
-A pause is a tell that takes 35 ms longer, so it is rare (once a second) as long as nobody but this
-process writes: the first commit of a newcomer may take three of them, which is still less than the
-5 s that Python's sqlite3 waits. Once another connection has written, the pauses come often.
+A pause is a tell that takes 110 ms longer, so it is rare (every three seconds) as long as nobody
+but this process writes: the first commit of a newcomer may take that long, which is less than the
+5 s that Python's sqlite3 waits. Beside other writers it comes within a second; and soon again after
+one in which a foreign connection has written, since two of them may have met there.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
@@ -19,11 +21,14 @@ from ..clock import monotonic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LENGTH, OUT_OF = 0.035, 0.4
-#: Seconds from one pause to the next: beside others, and while nobody else writes.
-EVERY, RARELY = 0.25, 1.0
+LENGTH, OUT_OF = 0.11, 0.4
+#: Seconds from one pause to the next: while nobody else writes, beside others, and after one that
+#: a foreign connection has used.
+RARELY, EVERY, SOON = 3.0, 0.7, 0.3
 #: So long others are expected to come again.
 REMEMBERED = 30.0
+#: Seconds from one look at how busy the lock is to the next.
+LOOK = 0.15
 #: A lock that is free for more than a third of the time is found free by who tries often.
 BUSY = 0.65
 
@@ -34,6 +39,7 @@ class Breath:
     Args:
         pause: sleeps so many seconds; None: never pause.
         others: says whether another connection has written since it was last asked.
+        hold: see :meth:`Store.breathe`.
         now: reads the seconds that the pauses are reckoned in.
 
     """
@@ -42,15 +48,18 @@ class Breath:
         self,
         pause: Callable[[float], None] | None,
         others: Callable[[], bool],
+        hold: Callable[[Callable[[], None], float], bool],
         now: Callable[[], float] = monotonic,
     ) -> None:
         """Begin with a free lock."""
         self._pause = pause
         self._others = others
+        self._hold = hold
         self._now = now
         self._free_since = self._last_end = self._begun = self._looked = now()
         self._last_breath = self._free_since - RARELY
         self._others_at = self._free_since - REMEMBERED
+        self._used = False
         self._busy = 0.0
 
     def take(self) -> None:
@@ -65,13 +74,11 @@ class Breath:
         now = self._begun = self._now()
         if now - self._last_end > LENGTH:
             self._free_since, self._looked, self._busy = now, now, 0.0
-        elif now - self._looked > EVERY:
+        elif now - self._looked > LOOK:
             self._look(now)
-            often = now - self._others_at < REMEMBERED
-            if now - self._free_since > OUT_OF and now - self._last_breath > (
-                EVERY if often else RARELY
-            ):
-                self._pause(LENGTH)
+            apart = self._apart(now)
+            if now - self._free_since > OUT_OF and now - self._last_breath > apart:
+                self._used = self._hold(partial(self._pause, LENGTH), apart)
                 self._last_breath = self._looked = self._begun = self._now()
 
     def ended(self) -> float:
@@ -87,3 +94,9 @@ class Breath:
         if self._others():
             self._others_at = now
         self._looked, self._busy = now, 0.0
+
+    def _apart(self, now: float) -> float:
+        """Return the seconds from one pause to the next."""
+        if self._used:
+            return SOON
+        return EVERY if now - self._others_at < REMEMBERED else RARELY

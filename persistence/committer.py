@@ -82,7 +82,7 @@ class Committer:
         self._hooks = hooks
         self._waiter = waiter
         self._background = background
-        self._breath = Breath(pause, store.others_wrote)
+        self._breath = Breath(pause, store.others_wrote, store.breathe)
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._quiet = threading.Condition(self._lock)

@@ -14,8 +14,10 @@ The kernel frees both locks when a process ends, however it ends. Waiting polls,
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import struct
 import threading
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 5.0
+#: What the gate's file holds: when the last pause ended (monotonic seconds), and `used`.
+_PAUSE = struct.Struct("=d?")
 _FIRST_NAP = 0.00005
 _LONGEST_NAP = 0.001
 
@@ -49,6 +53,8 @@ class Gate:
         self._directory = directory
         self._patience = patience
         self._closed = False
+        #: Whether a foreign connection has used the last pause, as far as we have looked.
+        self.used = False
         self._next = _open(directory / "next")
         try:
             self._gate = _open(directory / "gate")
@@ -87,6 +93,24 @@ class Gate:
         """Let the next one in."""
         fcntl.flock(self._gate, fcntl.LOCK_UN)
         self._threads.release()
+
+    # --- a pause for others, inside the gate ---------------------------------------------------
+
+    def paused(self, seconds: float) -> bool:
+        """Say whether a process of ours has paused within so many seconds; reads ``used`` too."""
+        noted = os.pread(self._gate, _PAUSE.size, 0)
+        if len(noted) < _PAUSE.size:
+            return False
+        at: float
+        at, self.used = _PAUSE.unpack(noted)
+        # What was noted before the machine was started anew may lie ahead.
+        return 0.0 <= monotonic() - at < seconds
+
+    def note_pause(self, *, used: bool) -> None:
+        """Note that a pause ends now, and whether a foreign connection has used it."""
+        self.used = used
+        with contextlib.suppress(OSError):  # on a full disk the next pause may come too soon
+            os.pwrite(self._gate, _PAUSE.pack(monotonic(), used), 0)
 
     def close(self) -> None:
         """Close the lock files; whoever comes later is told. Again is nothing."""

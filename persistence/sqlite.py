@@ -180,6 +180,19 @@ class SqliteStore(SqliteReader):
             except sqlite3.Error as error:
                 fail(error, self._path)
 
+    def breathe(self, pause: Callable[[], None], apart: float) -> bool:
+        """See Store."""
+        gate, writer = self._parts()
+        with gate:
+            if not gate.paused(apart):
+                try:
+                    writer.others_wrote()
+                    pause()
+                    gate.note_pause(used=writer.others_wrote())
+                except sqlite3.Error as error:
+                    fail(error, self._path)
+            return gate.used
+
     def declare(self, declarations: Sequence[Declaration]) -> list[MailboxRow]:
         """See Store."""
         rows = []

@@ -19,6 +19,9 @@ MOUNTS = Path("/proc/self/mounts")
 _OCTAL = re.compile(r"\\([0-7]{3})")
 #: JSON operators and RETURNING: what our statements need.
 OLDEST_SQLITE = (3, 38, 0)
+#: Bytes that the WAL keeps on disk when it starts anew. A long read of somebody's (a backup, a
+#: forgotten shell) lets it grow without bound; without a limit it would stay as large for ever.
+WAL_KEPT = 64 * 1024 * 1024
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "virtiofs", "afs", "ceph",
             "fuse.glusterfs", "lustre"}  # fmt: skip
 
@@ -70,6 +73,7 @@ def connect(path: Path, *, durability: str, readonly: bool = False) -> sqlite3.C
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA wal_autocheckpoint = 1000")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
         # Readers count and page: a large cache would only grow with the backlog.
         connection.execute(f"PRAGMA cache_size = {-2000 if readonly else -8000}")
         if readonly:

@@ -631,6 +631,17 @@ class Store(Protocol):
         """Say whether another connection has committed since this was last asked."""
         ...
 
+    def breathe(self, pause: Callable[[], None], apart: float) -> bool:
+        """Keep every process of ours from writing while ``pause`` runs, for who is not ours.
+
+        Nothing is done where one of our processes has paused within ``apart`` seconds.
+
+        Returns:
+            whether a connection that is not ours has written in the last pause.
+
+        """
+        ...
+
     def done(self, target: str | int) -> DoneRow | None:
         """Return a kept message, by number, or the last one by the caller's id."""
         ...

@@ -65,6 +65,10 @@ class FakeStore:
     def others_wrote(self) -> bool:
         return False
 
+    def breathe(self, pause: Callable[[], None], apart: float) -> bool:
+        pause()
+        return False
+
     def put(self, units: Sequence[Unit]) -> Written:
         """Write them, each with the outcome that it is bound to have."""
         broken: set[Lineage] = set()
