@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS ?= 20
 KILLS ?= 25
+MINUTES ?=
 
 # `pip install .` in the same .venv replaces the editable install by a copy, and tests of a copy
 # prove nothing: then install again.
@@ -11,7 +12,7 @@ EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
 TOOLS := $(BIN)/lint-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types layers package docs check demo prove shop schedules clean FORCE
+.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention soak nightly clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +88,14 @@ shop: $(TOOLS) ## run the example shop in real time, killed ten times, and under
 
 schedules: $(TOOLS) ## compare schedules with cronsim over 2024 to 2030 (some minutes)
 	$(BIN)/python tests/schedule_oracle.py
+
+contention: $(TOOLS) ## have neighbours write beside a saturated owner (MINUTES=3)
+	$(BIN)/python -m tests.contention $(or $(MINUTES),3)
+
+soak: $(TOOLS) ## run mixed load for an hour (MINUTES=60), and see that nothing grows
+	$(BIN)/python -m tests.soak $(or $(MINUTES),60)
+
+nightly: contention soak ## all that takes long
 
 clean: ## remove what was built; .venv too
 	rm -rf .venv .tree build dist *.egg-info .coverage htmlcov
