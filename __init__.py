@@ -37,6 +37,7 @@ from .errors import SchemaTooNew as SchemaTooNew
 from .errors import StoreBusy as StoreBusy
 from .errors import StoreError as StoreError
 from .errors import StoreFull as StoreFull
+from .errors import StoreGone as StoreGone
 from .errors import StoreOwned as StoreOwned
 from .errors import TurnEnded as TurnEnded
 from .events import Event as Event
@@ -60,7 +61,8 @@ __all__ = [
     "CallboardError", "ConfigError", "Context", "DeadLetter", "Event", "Feed", "HandlerTimeout",
     "MailboxFull", "MailboxInfo", "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError",
     "MessageInfo", "NotStarted", "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime",
-    "ScheduleInfo", "SchemaTooNew", "Stats", "StoreBusy", "StoreError", "StoreFull", "StoreOwned",
+    "ScheduleInfo", "SchemaTooNew", "Stats", "StoreBusy", "StoreError", "StoreFull", "StoreGone",
+    "StoreOwned",
     "SupervisorRef", "Tick", "TimerInfo", "Transaction", "TurnEnded", "WorkerActor", "__version__",
     "message", "upcast",
 ]  # fmt: skip

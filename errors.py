@@ -41,6 +41,14 @@ class StoreOwned(StoreError):
     """Another process owns the store, and standing by was not wanted or is no longer possible."""
 
 
+class StoreGone(StoreError):
+    """The database, its log or its lock files were deleted or replaced while they were in use.
+
+    The owner stops: what it has in memory is of another file. A client has written nothing; its
+    next call opens what is there then, and refuses as long as nothing is.
+    """
+
+
 class StoreBusy(StoreError, TimeoutError):
     """Another connection held the write lock for longer than we wait (5 seconds)."""
 

@@ -132,12 +132,14 @@ class Cell(pykka.Actor):
     def step(self) -> None:
         """Handle some of what is in the inbox. Called by the driver, by one thread at a time."""
         inbox = self.actor_inbox
-        for _ in range(BUDGET):
-            envelope = inbox.take()
-            if envelope is None:
-                break
-            self._handle(envelope)
-        inbox.finish()
+        try:
+            for _ in range(BUDGET):
+                envelope = inbox.take()
+                if envelope is None:
+                    break
+                self._handle(envelope)
+        finally:
+            inbox.finish()
 
     def reload(self) -> None:
         """Throw away memory and read it again from the store; called after a crash."""

@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..clock import monotonic
+from ..clock import monotonic, sleep
 from ..persistence.committer import ThreadWaiter, Waiter
 from .cell import Wake
 
@@ -33,6 +33,10 @@ PULSE = 0.25
 #: Seconds that a worker keeps its thread while others wait for one.
 SLICE = 0.002
 _IDLE = 10.0
+# Seconds before another thread is tried for, when the machine has given none.
+_SPAWN_AGAIN = 0.2
+# Seconds of rest for a thread whose step failed in our own code.
+_BREATH = 0.01
 
 
 class Driver(Protocol):
@@ -92,6 +96,10 @@ class Deadlines:
         return found
 
 
+class _Ended(Exception):
+    """The clock thread is to end."""
+
+
 class ThreadDriver:
     """Steps cells on threads.
 
@@ -127,12 +135,15 @@ class ThreadDriver:
         self._seats: list[threading.Lock] = []
         self._away = 0  # handlers that wait for an answer do not count
         self._short = False
+        self._spawn_again = 0.0
+        self._said_few = False
         self._ending = False
         self._ticking = threading.Condition()
         self._deadlines = Deadlines()
         self._watched: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._changed = False
+        self._beat = monotonic() + PULSE
         self._clock_thread: threading.Thread | None = None
         self._off: Callable[[], None] = lambda: None
 
@@ -151,7 +162,7 @@ class ThreadDriver:
             if self._seats:
                 seat = self._seats.pop()
             elif len(self._threads) < self._most + self._away and not self._ending:
-                self._spawn()
+                short = not self._spawn()
             else:
                 short, self._short = not self._short, True
         if seat is not None:
@@ -233,10 +244,9 @@ class ThreadDriver:
     def start(self) -> None:
         """Start the clock thread; handler threads start when there is work for them."""
         self._off = self._clock.on_change(self._clock_changed)
-        self._clock_thread = threading.Thread(
-            target=self._tick, name="callboard-clock", daemon=True
-        )
-        self._clock_thread.start()
+        thread = threading.Thread(target=self._tick, name="callboard-clock", daemon=True)
+        thread.start()
+        self._clock_thread = thread
 
     def stop(self, timeout: float) -> list[threading.Thread]:
         """End all threads; returns those that still run a handler after so many seconds."""
@@ -264,15 +274,32 @@ class ThreadDriver:
 
     # --- handler threads ---------------------------------------------------------------------
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> bool:
+        """Start a thread; False where the machine gives none: those there are go on."""
+        if monotonic() < self._spawn_again:
+            return True  # said already
         thread = threading.Thread(target=self._run, name="callboard-handler", daemon=True)
         self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError:  # the machine gives no more threads: go on with those there are
+        except (RuntimeError, MemoryError):
             self._threads.discard(thread)
-            logger.warning("no more than %d handler threads can be started", len(self._threads))
-            self._most = max(1, len(self._threads))
+            self._spawn_again = monotonic() + _SPAWN_AGAIN
+            said, self._said_few = self._said_few, True
+            if not said:
+                logger.warning(
+                    "the machine gives no more than %d of %d handler threads: work goes on with "
+                    "these; raise its limit of threads, or give the runtime fewer",
+                    len(self._threads), self._most,
+                )  # fmt: skip
+            return said
+        return True
+
+    def _relieve(self) -> None:
+        """Try again to start a thread for what is ready: with none, nobody else would."""
+        with self._lock:
+            if self._queue and not self._seats and len(self._threads) < self._most + self._away:
+                self._spawn()
 
     def _run(self) -> None:
         me = threading.current_thread()
@@ -296,9 +323,7 @@ class ThreadDriver:
                         return
                     self._seats.append(seat)
             if cell is not None:
-                cell.step()
-                self.activity += 1
-                self.drain()
+                self._step(cell)
             elif not seat.acquire(timeout=_IDLE):
                 with self._lock:
                     if seat in self._seats:
@@ -306,6 +331,15 @@ class ThreadDriver:
                         self._threads.discard(me)
                         return
                 seat.acquire()  # it was chosen just now
+
+    def _step(self, cell: Cell) -> None:
+        try:
+            cell.step()
+            self.activity += 1
+            self.drain()
+        except Exception:  # no memory for a step: the thread must not die of it
+            logger.exception("a step of %s could not end", cell.name)
+            sleep(_BREATH)
 
     # --- the clock thread --------------------------------------------------------------------
 
@@ -315,26 +349,35 @@ class ThreadDriver:
             self._ticking.notify()
 
     def _tick(self) -> None:
-        beat = monotonic() + PULSE
         while True:
-            with self._ticking:
-                if not self._changed and not self._ending:
-                    self._ticking.wait(self._patience(beat))
-                if self._ending:
-                    return
-                self._changed = False
-                cells = self._deadlines.pop(self._clock.now())
-                calls = []
-                while self._watched and self._watched[0][0] <= monotonic():
-                    calls.append(heapq.heappop(self._watched)[2])
-            for cell in cells:
-                cell.post(Wake())
-            if monotonic() >= beat:
-                beat = monotonic() + PULSE
-                calls.append(self._pulse)
-            for call in calls:
-                _guarded(call)
-            self.drain()
+            try:
+                self._turn()
+            except _Ended:
+                return
+            except Exception:  # no memory for it: without this thread no timer would ever fire
+                logger.exception("the clock thread could not end a round; it goes on")
+                sleep(_BREATH)
+
+    def _turn(self) -> None:
+        """Wait for the next deadline or beat, and do what is due."""
+        with self._ticking:
+            if not self._changed and not self._ending:
+                self._ticking.wait(self._patience(self._beat))
+            if self._ending:
+                raise _Ended
+            self._changed = False
+            cells = self._deadlines.pop(self._clock.now())
+            calls = []
+            while self._watched and self._watched[0][0] <= monotonic():
+                calls.append(heapq.heappop(self._watched)[2])
+        if monotonic() >= self._beat:
+            self._beat = monotonic() + PULSE
+            calls += [self._relieve, self._pulse]
+        for cell in cells:
+            cell.post(Wake())
+        for call in calls:
+            _guarded(call)
+        self.drain()
 
     def _patience(self, beat: float) -> float:
         waits = [beat - monotonic()]

@@ -77,8 +77,11 @@ class WorkerCell(Cell):
         inbox = self.actor_inbox
         while (envelope := inbox.take()) is not None:
             self._handle(envelope)
-        if not (self.waiting or self.crashed or self.left):
-            self._work()
+        try:
+            if not (self.waiting or self.crashed or self.left):
+                self._work()
+        except BaseException as error:  # no memory to take a message: it is in the window still
+            self.crash(error)
         if not self.waiting:
             self.environment.slots.note(self._slot, 0)
         inbox.finish()

@@ -24,7 +24,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
-from ..errors import StoreError, StoreOwned
+from ..errors import StoreError, StoreGone, StoreOwned
 from .breath import Breath
 from .hooks import Hooks, ThreadWaiter, Waiter, call, wake
 from .store import Outcome, Store, Unit, Written
@@ -93,7 +93,7 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._awake = False
         self._ending = False
-        self._lost: StoreOwned | None = None
+        self._lost: StoreError | None = None
         self._refused_at: float | None = None
         self._retry_in = _RETRY_FIRST
         self._last_end = 0.0
@@ -178,6 +178,16 @@ class Committer:
                 self._awake = True
                 self._start_thread()
                 self._work.notify()
+
+    def nudge(self) -> None:
+        """Have what is queued committed, if nobody is about to: four times a second.
+
+        Only where the commit thread could not be started is there anything to do.
+        """
+        if self._background and self._thread is None and self._queue:
+            with self._lock:
+                if self._queue and not self._leading:
+                    self._start_thread()
 
     @property
     def pending(self) -> int:
@@ -346,7 +356,9 @@ class Committer:
     def _refuse(self, group: Sequence[Unit], error: StoreError, written: Written | None) -> None:
         """Give senders the error, keep staged turns in their order, and hold new handlers back."""
         left = self._settle_written(group, written)
-        lost = isinstance(error, StoreOwned)
+        lost = isinstance(error, StoreOwned) or (
+            isinstance(error, StoreGone) and self.epoch is not None
+        )
         if not lost:
             with self._lock:
                 self._queue.extendleft(reversed([unit for unit in left if unit.staged]))
@@ -354,7 +366,7 @@ class Committer:
             if not unit.staged:
                 unit.error = error
                 wake(unit)
-        if isinstance(error, StoreOwned):
+        if lost:
             self._lose(error)
             return
         if self.healthy:
@@ -365,7 +377,7 @@ class Committer:
         if not self._staged:
             self.poke()  # else nobody would try again, and no handler ever start
 
-    def _lose(self, error: StoreOwned) -> None:
+    def _lose(self, error: StoreError) -> None:
         """Give up what is staged: these messages are the new owner's, and it runs them."""
         with self._lock:
             again, self._lost = self._lost is not None, error
@@ -393,8 +405,15 @@ class Committer:
 
     def _start_thread(self) -> None:
         if self._thread is None and not self._ending:
-            self._thread = threading.Thread(target=self._run, name="callboard-commit", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="callboard-commit", daemon=True)
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:
+                # What is queued waits for the next commit, or for who calls `nudge`.
+                self._awake = False
+                logger.warning("the commit thread cannot be started (%s): tried again", error)
+                return
+            self._thread = thread
 
     def _run(self) -> None:
         while True:
@@ -415,7 +434,10 @@ class Committer:
                     if self._idle():
                         continue
                 self._leading = True
-            self._lead(None)
+            try:
+                self._lead(None)
+            except Exception:  # no memory for a group: without this thread no turn would commit
+                logger.exception("the commit thread could not end a group; it goes on")
 
     def _idle(self) -> bool:
         """Say whether there is nothing for the commit thread to lead."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..errors import StoreError, StoreOwned
+    from ..errors import StoreError
     from .store import Unit, Written
 
 logger = logging.getLogger("callboard")
@@ -72,8 +72,8 @@ class Hooks(Protocol):
         """Let handlers start again: a commit has succeeded, so many seconds later."""
         ...
 
-    def lost(self, error: StoreOwned) -> None:
-        """Stop: another owner has taken the store. Said once."""
+    def lost(self, error: StoreError) -> None:
+        """Stop: another owner has taken the store, or its files are gone. Said once."""
         ...
 
 

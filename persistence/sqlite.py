@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import StoreBusy, StoreError
+from ..errors import StoreBusy, StoreError, StoreGone
 from . import sqlite_schedule
 from ._sqlite3 import sqlite3
 from .companion import Companion
@@ -17,6 +17,7 @@ from .foreign import same_file, unwrap
 from .forking import register
 from .gate import PATIENCE, Gate
 from .migrations import migrate
+from .presence import Presence, gone
 from .sqlite_level import keep_level
 from .sqlite_open import connect, fail, of_os, prepare_file
 from .sqlite_read import COLUMNS, SqliteReader, mailbox_row
@@ -102,6 +103,11 @@ class SqliteStore(SqliteReader):
         self._writer: SqliteWriter | None = None
         self._held = False
         self._torn = False
+        self._presence: Presence | None = None
+        self._gone: StoreGone | None = None
+        self._was_gone = False
+        #: Called when the files were found to be others.
+        self.on_gone: Callable[[], None] = lambda: None
         register(self)
 
     @property
@@ -120,13 +126,18 @@ class SqliteStore(SqliteReader):
         Raises:
             ConfigError: the platform or SQLite is too old.
             StoreError: it cannot be a store (a directory, no database, read-only, ...).
+            StoreGone: its files were deleted while they were in use, and are not there again.
             SchemaTooNew: a newer callboard wrote it.
 
         """
         with self._opening:
             if self._writer is not None:
                 return
+            if self._gone is not None:
+                raise self._gone.with_traceback(None)
             self._check_whole()
+            if self._was_gone and not self._path.exists():  # an empty one would hide the loss
+                raise gone(self._path, "deleted", "put it back, or start this process again")
             prepare_file(self._path, network_ok=self._network_ok)
             try:
                 gate = Gate(self.companion.make())
@@ -138,6 +149,9 @@ class SqliteStore(SqliteReader):
                 gate.close()
                 raise
             self._gate, self._connection = gate, connection
+            folder = self.companion.folder
+            self._presence = Presence(self._path, [folder / "gate", folder / "next"])
+            self._was_gone = False
             self._writer = SqliteWriter(connection, self._path)
 
     def _connect(self, gate: Gate) -> sqlite3.Connection:
@@ -154,10 +168,39 @@ class SqliteStore(SqliteReader):
             raise
         return connection
 
+    def intact(self) -> bool:
+        """Say whether the files that are open are still those of the path.
+
+        Once they are not, every call raises ``StoreGone`` until the store is closed.
+        """
+        presence = self._presence
+        if self._gone is None and presence is not None and (error := presence.look()) is not None:
+            self.lose(error)
+        return self._gone is None
+
+    @property
+    def lost(self) -> bool:
+        """It was found that the files are others."""
+        return self._gone is not None
+
+    def lose(self, error: StoreGone) -> None:
+        """Write nothing more: every call raises this until the store is closed."""
+        if self._gone is None:
+            self._gone, self._was_gone, self._writer = error, True, None
+            self.on_gone()
+
+    def renew(self) -> None:
+        """Open it; what is open already is opened anew if its files are gone."""
+        if not self.intact():
+            self.close()
+        self.open()
+
     # --- writing -----------------------------------------------------------------------------
 
     def write(self, units: Sequence[Unit], *, epoch: int | None, seen: int | None) -> Written:
         """See Store."""
+        if epoch is None:
+            self._look_as_client()
         gate, writer = self._parts()
         with gate:
             return writer.write(units, epoch, seen)
@@ -292,7 +335,7 @@ class SqliteStore(SqliteReader):
         """Close every connection; the next call opens them again."""
         with self._opening:
             gate, connection = self._gate, self._connection
-            self._gate = self._connection = self._writer = None
+            self._gate = self._connection = self._writer = self._presence = self._gone = None
             if gate is None or connection is None:
                 super().close()
                 return
@@ -334,7 +377,7 @@ class SqliteStore(SqliteReader):
         if self._gate is not None:
             self._gate.forked()
         connections = [each for each in (self._connection, *self._all) if each is not None]
-        self._gate = self._connection = self._writer = None
+        self._gate = self._connection = self._writer = self._presence = self._gone = None
         self._forget_readers()
         self._opening = threading.Lock()
         if held:
@@ -345,6 +388,18 @@ class SqliteStore(SqliteReader):
             _torn.extend(connections)
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _look_as_client(self) -> None:
+        """Raise StoreGone once where the files are gone; the next call opens what is there then.
+
+        An owner's pulse looks for it.
+        """
+        presence = self._presence
+        if presence is not None and presence.due and not self.intact():
+            error = self._gone
+            self.close()
+            if error is not None:
+                raise error
 
     def _ensure(self) -> None:
         if self._writer is None:

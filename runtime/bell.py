@@ -7,6 +7,7 @@ gets in. What goes over it is described in frames.py, and served by desk.py.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import struct
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from .desk import Desk
 
 _MOST_CLIENTS = 256
+# Seconds without looking who knocks, when the process has no descriptor left for one more.
+_REST = 0.25
+
+logger = logging.getLogger("callboard")
 
 
 class Bell:
@@ -39,17 +44,15 @@ class Bell:
         self._path = path
         self._ring = ring
         self._desk = desk
+        self._said = False
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
-        try:
-            server.bind(str(path))
-        finally:
-            os.umask(mask)
-        server.listen(64)
-        server.setblocking(False)
         self._reactor = Reactor("callboard-bell", self._received, self._hung_up)
+        try:
+            server = _listen(path)
+        except BaseException:
+            self._reactor.forked()  # not started: only its descriptors are to be closed
+            raise
         self._reactor.listen(server, self._accept)
         if desk is not None:
             desk.open(self._reactor.send)
@@ -68,7 +71,13 @@ class Bell:
     def _accept(self, server: socket.socket) -> None:
         try:
             client, _ = server.accept()
-        except OSError:
+        except BlockingIOError:
+            return
+        except OSError as error:  # no descriptor left: it goes on knocking, so do not look
+            if not self._said:
+                logger.warning("no client can connect to %s: %s", self._path, error)
+            self._said = True
+            self._reactor.rest(server, _REST)
             return
         if len(self._reactor.channels) >= _MOST_CLIENTS or not _same_user(client):
             client.close()
@@ -87,6 +96,23 @@ class Bell:
     def _hung_up(self, channel: Channel) -> None:
         if self._desk is not None:
             self._desk.hung_up(channel)
+
+
+def _listen(path: Path) -> socket.socket:
+    """Return a socket at that path, for this user alone."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        mask = os.umask(0o177)
+        try:
+            server.bind(str(path))
+        finally:
+            os.umask(mask)
+        server.listen(64)
+        server.setblocking(False)
+    except BaseException:
+        server.close()
+        raise
+    return server
 
 
 def _same_user(client: socket.socket) -> bool:

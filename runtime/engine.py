@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ..actors.driver import ThreadDriver
     from ..actors.ticks import ScheduleSpec
     from ..clock import Clock
-    from ..errors import StoreOwned
     from ..events import Events
     from ..persistence.committer import Committer
     from ..persistence.slots import Slots
@@ -228,8 +227,8 @@ class Engine:
         if self.environment.events.on:
             self.environment.events.emit("store.recovered", after=after)
 
-    def lost(self, error: StoreOwned) -> None:
-        """Stop: another owner has written a newer epoch."""
+    def lost(self, error: StoreError) -> None:
+        """Stop: another owner has written a newer epoch, or the store's files are gone."""
         if self.environment.events.on:
             self.environment.events.emit("owner.lost", error=str(error))
         self._give_up(error)
@@ -317,6 +316,7 @@ class Engine:
     def pulse(self) -> None:
         """Look, four times a second, for what nobody rang for; and put idle actors away."""
         environment = self.environment
+        environment.committer.nudge()
         with contextlib.suppress(StoreError):
             last, epoch, changes = environment.store.heartbeat()
             seen = environment.committer.seen

@@ -6,6 +6,7 @@
     client --start--> standby --owner ends--> owner
     owner, standby --stop--> client
     owner --another epoch in the store--> stopped (StoreOwned)
+    owner --its files deleted or replaced--> stopped (StoreGone)
     any --fork, in the child--> client
 """
 
@@ -20,7 +21,9 @@ from ..actors.turn import Phase, current
 from ..clock import monotonic, sleep
 from ..errors import SchemaTooNew, StoreError, StoreOwned
 from ..persistence.committer import Committer
+from ..persistence.presence import gone
 from ..persistence.slots import Slots
+from ..persistence.sqlite_open import of_os
 from ..persistence.store import SCHEMA
 from .hub import Hub, publish
 from .ownership import Ownership
@@ -92,6 +95,7 @@ class Host:
         self._bell: Bell | None = None
         self._ringer = Ringer(lambda: store.companion.socket)
         self._ownership = Ownership(store.companion.owner)
+        store.on_gone = registry.forget_rows
         self.hub = Hub()
         #: Called when the runtime has stopped, to end what listens.
         self.ending: Callable[[], None] = lambda: None
@@ -162,12 +166,12 @@ class Host:
                 return
             _living()  # now: a standby is to take over at once
             self._schedules.check()
-            self.store.open()
+            self.store.renew()
             self._refuse_newer()
             self.failure = None
             self.ended.clear()
             self._loop = loop
-            if self._ownership.take():
+            if self._take():
                 self._own(waited=0.0)
                 return
             pid = self._ownership.owner()
@@ -310,8 +314,39 @@ class Host:
             self._events.emit("runtime.stopped", unfinished=unfinished)
         self._events.flush(1.0)
 
+    def _take(self) -> bool:
+        try:
+            return self._ownership.take()
+        except OSError as error:
+            raise of_os(error, self.store.companion.owner) from error
+
     def _own(self, waited: float) -> None:
-        """Take over; this process holds the owner's lock."""
+        """Take over, or be a client again; this process holds the owner's lock.
+
+        Raises:
+            StoreError: the store refuses, or the machine gives no descriptor or no thread.
+
+        """
+        try:
+            self._become_owner(waited)
+        except BaseException as error:
+            engine, self.engine = self.engine, None
+            self.role = "client"
+            if self._bell is not None:
+                self._bell.close()
+                self._bell = None
+            self.committer.become(_ClientHooks(self._ringer, self._said), None, None)
+            if engine is not None:
+                engine.crash()
+            self._let_go()
+            if isinstance(error, OSError) and not isinstance(error, StoreError):
+                raise of_os(error, self.store.companion.folder) from error
+            if isinstance(error, RuntimeError):  # can't start new thread
+                msg = f"{self.store.path} cannot be owned: {error}"
+                raise StoreError(msg) from error
+            raise
+
+    def _become_owner(self, waited: float) -> None:
         engine_type, driver_type = _living()
         self._slots = Slots(self.store.companion.slots)
         now = self._clock.now()
@@ -321,7 +356,7 @@ class Host:
         epoch, last, killers = self.store.take_over(running, now)
         driver = driver_type(
             self._clock, self._threads, on_short=self._short,
-            pulse=lambda: None if self.engine is None else self.engine.pulse(),
+            pulse=self._pulse,
         )  # fmt: skip
         engine = engine_type(
             self._home, store=self.store, committer=self.committer, clock=self._clock,
@@ -358,8 +393,9 @@ class Host:
                 return  # it is being stopped by one who waits for this thread
         try:
             if self.role == "standby":
+                self.store.renew()
                 self._own(waited)
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001  (the standby's thread: nobody else would say it)
             self.failure = error
             self._let_go()
             self.role = "client"
@@ -368,6 +404,17 @@ class Host:
                 self._events.emit("owner.lost", error=str(error))
         finally:
             self._lock.release()
+
+    def _pulse(self) -> None:
+        """Look, four times a second, at what is there. Runs: on the clock thread."""
+        engine = self.engine
+        if engine is None:
+            return
+        if self.store.intact() and not self._ownership.intact():
+            self.store.lose(gone(self.store.companion.owner, "deleted"))
+        if self.store.lost:
+            self.committer.poke()  # refused as gone, which is told as every loss of the store is
+        engine.pulse()
 
     def _let_go(self) -> None:
         if self._slots is not None:
@@ -446,7 +493,7 @@ class _ClientHooks:
     def recovered(self, after: float) -> None:
         """Nothing had stopped."""
 
-    def lost(self, error: StoreOwned) -> None:
+    def lost(self, error: StoreError) -> None:
         """Do nothing: a client owns nothing."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -12,6 +14,8 @@ from ..clock import monotonic, sleep
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+logger = logging.getLogger("callboard")
 
 #: Seconds between two tries of a process that stands by.
 TRY_EVERY = 0.05
@@ -58,8 +62,12 @@ class Ownership:
                     return False
                 sleep(_NAP)
                 continue
-            os.ftruncate(fd, 0)
-            os.write(fd, str(os.getpid()).encode())
+            try:
+                os.ftruncate(fd, 0)
+                os.write(fd, str(os.getpid()).encode())
+            except OSError:
+                os.close(fd)
+                raise
             self._fd = fd
             return True
 
@@ -78,6 +86,16 @@ class Ownership:
             return None
         finally:
             os.close(fd)
+
+    def intact(self) -> bool:
+        """Say whether the lock that is held is still the one that others would try."""
+        fd = self._fd
+        if fd is None:
+            return True
+        try:
+            return os.path.samestat(os.fstat(fd), self._path.stat())
+        except OSError:
+            return False
 
     def stand_by(self, taken: Callable[[], None]) -> None:
         """Call ``taken`` on a thread of its own as soon as the owner has ended and we own it."""
@@ -105,7 +123,17 @@ class Ownership:
         self._stop = threading.Event()
 
     def _wait(self, taken: Callable[[], None]) -> None:
+        said = False
         while not self._stop.wait(TRY_EVERY):
-            if self.take():
+            try:
+                mine = self.take()
+            except OSError as error:  # no descriptor left, no room, the folder is gone: go on
+                if not said:
+                    logger.warning("standing by, but %s cannot be tried: %s", self._path, error)
+                said = True
+                with contextlib.suppress(OSError):
+                    self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                continue
+            if mine:
                 taken()
                 return

@@ -10,12 +10,16 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..clock import monotonic, sleep
 from .frames import Channel, NoFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger("callboard")
+
+# Seconds of rest after what could not be served.
+_BREATH = 0.05
 
 _READ, _BOTH = selectors.EVENT_READ, selectors.EVENT_READ | selectors.EVENT_WRITE
 
@@ -48,6 +52,7 @@ class Reactor:
         self._selector.register(self._wake, _READ)
         self._calls: deque[Callable[[], None]] = deque()
         self._servers: dict[socket.socket, Callable[[socket.socket], None]] = {}
+        self._resting: dict[socket.socket, float] = {}
         self._ending = False
         self.channels: set[Channel] = set()
         self.thread = threading.Thread(target=self._serve, name=name, daemon=True)
@@ -60,6 +65,11 @@ class Reactor:
         """Have ``accept`` called when a client knocks; before :meth:`start`."""
         self._servers[server] = accept
         self._selector.register(server, _READ)
+
+    def rest(self, server: socket.socket, seconds: float) -> None:
+        """Do not look for a while who knocks. Runs: on the reactor's thread."""
+        self._selector.unregister(server)
+        self._resting[server] = monotonic() + seconds
 
     def add(self, channel: Channel) -> None:
         """Look after a connection. Runs: on the reactor's thread, or before :meth:`start`."""
@@ -98,13 +108,11 @@ class Reactor:
 
     def _serve(self) -> None:
         while not self._ending:
-            for key, events in self._selector.select():
-                if key.fileobj is self._wake:
-                    self._do_calls()
-                elif isinstance(key.data, Channel):
-                    self._serve_one(key.data, events)
-                elif isinstance(key.fileobj, socket.socket):
-                    self._servers[key.fileobj](key.fileobj)
+            try:
+                self._look()
+            except Exception:  # no memory or no descriptor for it: nobody else serves clients
+                logger.exception("the sockets could not be served; it is tried again")
+                sleep(_BREATH)
         for channel in list(self.channels):
             with contextlib.suppress(OSError):
                 channel.flush()
@@ -112,6 +120,25 @@ class Reactor:
         self._selector.close()
         for each in (self._wake, self._waker, *self._servers):
             each.close()
+
+    def _look(self) -> None:
+        for key, events in self._selector.select(self._wake_again()):
+            if key.fileobj is self._wake:
+                self._do_calls()
+            elif isinstance(key.data, Channel):
+                self._serve_one(key.data, events)
+            elif isinstance(key.fileobj, socket.socket):
+                self._servers[key.fileobj](key.fileobj)
+
+    def _wake_again(self) -> float | None:
+        """Listen again where the rest is over; returns the seconds until the next one's end."""
+        if not self._resting:
+            return None
+        now = monotonic()
+        for server in [each for each, until in self._resting.items() if until <= now]:
+            self._selector.register(server, _READ)
+            del self._resting[server]
+        return min((until - now for until in self._resting.values()), default=None)
 
     def _serve_one(self, channel: Channel, events: int) -> None:
         try:

@@ -161,7 +161,7 @@ class Told:
         assert after >= 0
         self._note("recovered")
 
-    def lost(self, error: StoreOwned) -> None:
+    def lost(self, error: StoreError) -> None:
         self._note("lost")
 
 
