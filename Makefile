@@ -86,6 +86,10 @@ shop: $(TOOLS) ## run the example shop in real time, killed ten times, and under
 	cd examples && ../$(BIN)/python -m shop.crash
 	cd examples && ../$(BIN)/python -m shop.spike
 
+crash: KILLS = 200
+crash: $(TOOLS) ## kill owners under a mixed load, 200 times (KILLS=, SEED=)
+	$(BIN)/python -m tests.attack --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
 schedules: $(TOOLS) ## compare schedules with cronsim over 2024 to 2030 (some minutes)
 	$(BIN)/python tests/schedule_oracle.py
 

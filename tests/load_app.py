@@ -227,7 +227,8 @@ class Client:
             self._ledger.write("refused", box, message.tag, error=type(error).__name__)
             return
         self.told += 1
-        self._ledger.write("told", box, message.tag, number=number, due=due)
+        fails = message.fails if isinstance(message, Item) else 0
+        self._ledger.write("told", box, message.tag, number=number, due=due, fails=fails)
 
     def _note(self) -> None:
         self._tell("notes", Item(self._tag(), f"k{self._random.randrange(KEYS)}"))
