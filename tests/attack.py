@@ -149,7 +149,7 @@ class _Attack:
             self.report.seconds = monotonic() - begun
             self._last_look()
         except AssertionError as error:
-            self.report.violations.append(f"stuck: {error}")
+            self.report.violations += [f"stuck: {error}", *check_reigns(self._reigns())]
         finally:
             for each in (*self._visitors, *self._standbys, self._owner):
                 each.kill()
@@ -209,7 +209,7 @@ class _Attack:
     def _rival(self) -> None:
         """Start another owner beside the living one: it must be refused."""
         rival = Owner(self._folder, linger=_LINGER, standby=False)
-        until("a rival is refused or owns", lambda: rival.said("refused") or rival.said("owner"))
+        until("a rival is refused or owns", partial(_either, rival, "refused", "owner"))
         if rival.said("owner") is not None:
             self.report.violations.append("owners: a rival was let in while the owner lived")
         self._ended.append((rival, monotonic()))
@@ -240,7 +240,9 @@ class _Attack:
     def _stand_by(self, count: int) -> None:
         self._standbys = [self._start() for _ in range(count)]
         for each in self._standbys:
-            each.wait_for("standby")
+            until("one stands by", partial(_either, each, "standby", "owner"))
+            if each.said("standby") is None:
+                raise AssertionError("a second process owns the store beside its living owner")
 
     def _visit(self) -> None:
         self._n += 1
@@ -336,6 +338,11 @@ class _Attack:
                 name = f"process {owner.process.pid}"
                 found.append(Reign(name, since, ended, lost=lost is not None and lost < ended))
         return found
+
+
+def _either(owner: Owner, *words: str) -> bool:
+    """Say whether it said one of these words."""
+    return any(owner.said(word) is not None for word in words)
 
 
 def main() -> int:

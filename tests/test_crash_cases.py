@@ -17,6 +17,7 @@ from callboard import StoreBusy
 from callboard.clock import monotonic
 from callboard.persistence import migrations
 from callboard.persistence.gate import PATIENCE, Gate
+from callboard.persistence.store import MIN_CLIENT, SCHEMA
 
 from .invariants import Reign, check, check_reigns
 from .load import APP, Owner, Visitor, until
@@ -198,7 +199,7 @@ def test_a_kill_in_a_migration_leaves_the_old_schema_and_the_next_start_does_it(
         owner.wait_for("work")
         assert drained(folder, owner) == []
     connection = sqlite3.connect(folder / STORE)
-    assert migrations.schema_of(connection) == (migrations.SCHEMA, migrations.MIN_CLIENT)
+    assert migrations.schema_of(connection) == (SCHEMA, MIN_CLIENT)
     connection.close()
 
 
@@ -223,14 +224,10 @@ say("stopped")
 def interrupted(store: Path) -> bool:
     """Say whether a checkpoint has begun and not ended: it has copied some frames and not all."""
     raw = store.with_name(f"{store.name}-shm").read_bytes()
-    (last,), (copied, tried) = (
-        struct.unpack_from("=I", raw, 16),
-        (
-            struct.unpack_from("=I", raw, 96)[0],
-            struct.unpack_from("=I", raw, 128)[0],
-        ),
-    )
-    return copied < min(last, tried)
+    (last,) = struct.unpack_from("=I", raw, 16)  # sqlite.org/walformat.html#walindex_header
+    (copied,) = struct.unpack_from("=I", raw, 96)
+    (tried,) = struct.unpack_from("=I", raw, 128)
+    return bool(copied < min(last, tried))
 
 
 @pytest.mark.slow
