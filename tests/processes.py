@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0
 
+#: Before each program: print writes one whole line. Unbuffered, as these run, Python's own writes
+#: word by word, so that the lines of two threads would be mixed.
+_PRINT = """
+import builtins, os
+def print(*words, sep=" ", end="\\n", flush=True):
+    os.write(1, (sep.join(map(str, words)) + end).encode())
+builtins.print = print
+"""
+
 
 class Child:
     """A Python program in a process of its own; its lines are read as they come."""
@@ -53,7 +62,7 @@ class Child:
     @staticmethod
     def program(source: str) -> list[str]:
         """Return the interpreter's arguments that run it."""
-        return ["-c", textwrap.dedent(source)]
+        return ["-c", _PRINT + textwrap.dedent(source)]
 
     def wait_for(self, start: str, timeout: float = PATIENCE) -> str:
         """Return the next line that begins so."""
