@@ -21,8 +21,9 @@ PATIENCE = 20.0
 #: word by word, so that the lines of two threads would be mixed.
 _PRINT = """
 import builtins, os
-def print(*words, sep=" ", end="\\n", flush=True):
-    os.write(1, (sep.join(map(str, words)) + end).encode())
+def print(*words, sep=" ", end="\\n", file=None, flush=True, _print=print):
+    line = sep.join(map(str, words)) + end
+    os.write(1, line.encode()) if file is None else _print(line, end="", file=file, flush=flush)
 builtins.print = print
 """
 
