@@ -105,9 +105,9 @@ class _Group(click.Group):
 
 
 def _group() -> click.Group:
-    def begin(store: str | None, form: str | None) -> None:
+    def begin(store: str | None, app: str | None, form: str | None) -> None:
         context = click.get_current_context()
-        desk = Desk(store, _form(form))
+        desk = Desk(store, _form(form), app)
         context.obj = desk
         context.call_on_close(desk.close)
         if context.invoked_subcommand is None:
@@ -125,6 +125,10 @@ def _group() -> click.Group:
         context_settings={"help_option_names": ["-h", "--help"]},
         params=[
             click.Option(["-s", "--store"], metavar="STORE", help=f"The store; default {STORE}."),
+            click.Option(
+                ["-a", "--app"], metavar="MODULE:ATTR",
+                help="The Runtime of your code, such as app:rt: its store, read with its types.",
+            ),
             _format_option(),
             click.Option(
                 ["--version"], is_flag=True, expose_value=False, is_eager=True,

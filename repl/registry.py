@@ -11,7 +11,7 @@ import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import StoreError
+from ..errors import ConfigError, StoreError
 from .render import Format, render
 
 if TYPE_CHECKING:
@@ -73,33 +73,48 @@ class Desk:
     Args:
         store: as the user named it; None: not named.
         form: how results are shown.
+        app: MODULE:ATTR of the Runtime whose code is at hand; None: no code.
 
     """
 
-    def __init__(self, store: str | None, form: Format) -> None:
-        """Open nothing."""
+    def __init__(self, store: str | None, form: Format, app: str | None = None) -> None:
+        """Open nothing, import nothing."""
         self.named = store
         self.form = form
+        self.app = app
         self._runtime: Runtime | None = None
 
     @property
     def rt(self) -> Runtime:
-        """A client of the store.
+        """A client of the store; with ``-a`` the user's own Runtime, never started by us.
 
         Raises:
+            ConfigError: both a store and a Runtime are named, or what is named is no Runtime.
+            LookupError: there is no such module or name.
             StoreError: there is no such file; looking at a store never makes one.
 
         """
         if self._runtime is None:
-            from ..runtime.runtime import Runtime
-
-            found = Runtime(self.named or STORE)
+            found = self._load() if self.app is not None else self._client()
             path = found._config.path  # noqa: SLF001  (the path as the runtime understands it)
             if not path.exists():
                 msg = f"there is no store {path}: name one with -s, before the command"
                 raise StoreError(msg)
             self._runtime = found
         return self._runtime
+
+    def _load(self) -> Runtime:
+        from .target import load
+
+        if self.named is not None:
+            msg = f"{self.app} says itself which store it uses: give -s or -a, not both"
+            raise ConfigError(msg)
+        return load(str(self.app))
+
+    def _client(self) -> Runtime:
+        from ..runtime.runtime import Runtime
+
+        return Runtime(self.named or STORE)
 
     def show(self, result: Any) -> None:
         """Print a result; only commands that go on working afterwards need it."""

@@ -27,7 +27,7 @@ def load(target: str) -> Runtime:
 
     module, colon, attribute = target.partition(":")
     if not (module and colon and attribute):
-        msg = f"run takes MODULE:ATTR, such as app:rt, got {target!r}"
+        msg = f"a Runtime is named as MODULE:ATTR, such as app:rt, got {target!r}"
         raise ConfigError(msg)
     if os.getcwd() not in sys.path:  # noqa: PTH109  (sys.path holds text)
         sys.path.insert(0, os.getcwd())  # noqa: PTH109

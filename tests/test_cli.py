@@ -403,7 +403,7 @@ def test_run_serves_a_runtime_of_the_users_until_it_is_told_to_end(tmp_path: Pat
 @pytest.mark.parametrize(
     ("target", "code", "says"),
     [
-        ("application", 2, "run takes MODULE:ATTR"),
+        ("application", 2, "named as MODULE:ATTR"),
         ("no_such_module:rt", 3, "there is no module 'no_such_module'"),
         ("app_to_load:rrt", 3, "has no 'rrt'; it holds rt"),
         ("app_to_load:other", 2, "is no Runtime but a int"),
@@ -414,6 +414,22 @@ def test_run_says_what_is_wrong_with_its_target(
 ) -> None:
     found = call("run", target, of=None)
     assert (found.code, says in found.err) == (code, True), found.err
+
+
+def test_dash_a_looks_at_the_store_of_the_users_runtime_and_starts_nothing(
+    call: Call, elsewhere: None, tmp_path: Path
+) -> None:
+    seen = Board(Runtime(tmp_path / "app.db", clock=ManualClock()))
+    seen.rt.mailbox("mail", lambda _: None)
+    seen.start()
+    seen.stop()
+    found = call("-a", "app_to_load:rt", "mailboxes", of=None)
+    assert (found.code, found.line["name"], found.line["workers"]) == (0, "mail", 0), found.err
+
+
+def test_dash_a_and_dash_s_exclude_each_other(call: Call, elsewhere: None) -> None:
+    found = call("-a", "app_to_load:rt", "mailboxes")
+    assert (found.code, "give -s or -a, not both" in found.err) == (2, True)
 
 
 def test_importing_callboard_imports_nothing_of_the_command_line() -> None:
