@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -49,6 +50,7 @@ class Report:
         kills: of owners.
         client_kills: of clients.
         strikes: how often each sort was chosen.
+        moments: what each kill met: an owner that was starting, taking over, at work, ...
         messages: that clients were told are on disk.
         effects: handled ones, those that handlers told and ticks included.
         runs: of handlers; the difference to the effects is what ran again.
@@ -64,6 +66,7 @@ class Report:
     kills: int = 0
     client_kills: int = 0
     strikes: Counter[str] = field(default_factory=Counter)
+    moments: Counter[str] = field(default_factory=Counter)
     messages: int = 0
     effects: int = 0
     runs: int = 0
@@ -80,12 +83,14 @@ class Report:
     def __str__(self) -> str:
         """Return the figures, one a line."""
         recoveries = sorted(self.recoveries) or [0.0]
-        strikes = ", ".join(f"{kind} {n}" for kind, n in sorted(self.strikes.items()))
+        strikes, moments = (", ".join(f"{kind} {n}" for kind, n in sorted(counted.items()))
+                            for counted in (self.strikes, self.moments))  # fmt: skip
         rate = self.effects / max(self.seconds, 0.001)
         median, worst = statistics.median(recoveries), recoveries[-1]
         lines = [
             f"seed {self.seed}, {self.seconds:.0f} s: {strikes}",
             f"owners killed {self.kills}, clients killed {self.client_kills}",
+            f"met: {moments}",
             f"messages told {self.messages:,}, effects {self.effects:,}, {rate:.0f} a second",
             f"lost {self.count('lost')}, doubled {self.count('doubled')}",
             f"run again {self.runs - self.effects:,}, dead by three kills {self.dead}",
@@ -97,7 +102,7 @@ class Report:
 
 
 def attack(
-    folder: Path, *, kills: int = 200, seed: int = 1, clients: int = 3, every: int = 10
+    folder: Path, *, kills: int = 200, seed: int = 1, clients: int = 3, every: int = 1
 ) -> Report:
     """Run the load, kill its owners, and compare what was told with what was done.
 
@@ -131,7 +136,7 @@ class _Attack:
         self._ownership = Ownership(folder / f"{STORE}.callboard" / "owner")
         self._strikes: tuple[Callable[[], None], ...] = (
             self._alone, self._alone, self._starting, self._taken_over, self._taken_over,
-            self._taking_over, self._rival, self._backing_up,
+            self._taking_over, self._rival, self._backing_up, self._stopped,
         )  # fmt: skip
 
     def run(self) -> Report:
@@ -180,7 +185,7 @@ class _Attack:
         self._kill()
         self._owner = self._start()
         self._pause(0.35)
-        killed = self._kill()
+        killed = self._kill("starting")
         self._owner = self._start()
         self._recovered(killed)
 
@@ -188,9 +193,7 @@ class _Attack:
         """Kill the owner beside a standby."""
         self._stand_by(1)
         self._work()
-        killed = self._kill()
-        self._owner = self._standbys.pop()
-        self._recovered(killed)
+        self._taken(self._kill())
 
     def _taking_over(self) -> None:
         """Kill two owners in turn: the second while it takes over from the first."""
@@ -202,9 +205,22 @@ class _Attack:
         self._owner = pids[self._ownership.owner() or 0]
         self._standbys.remove(self._owner)
         self._pause(0.03)
-        killed = self._kill()
-        self._owner = self._standbys.pop()
-        self._recovered(killed)
+        self._taken(self._kill("taking over"))
+
+    def _stopped(self) -> None:
+        """Stop the owner beside a standby, kill it as it is or let it go on: it owns till then."""
+        self._stand_by(1)
+        self._work()
+        self._owner.process.send_signal(signal.SIGSTOP)
+        self._pause(0.5)
+        if self._standbys[0].said("owner") is not None:
+            self.report.violations.append("owners: a standby was let in beside a stopped owner")
+        if self._random.random() < 1 / 2:
+            self._owner.process.send_signal(signal.SIGCONT)
+            self._pause(0.25)
+            self._taken(self._kill("gone on after a stop"))
+        else:
+            self._taken(self._kill("stopped"))
 
     def _rival(self) -> None:
         """Start another owner beside the living one: it must be refused."""
@@ -218,15 +234,20 @@ class _Attack:
 
     def _backing_up(self) -> None:
         """Kill the owner in the middle of a backup, or the backup; the copy satisfies all."""
+        self._work()
         self._n += 1
         with Backup(self._folder / STORE, self._folder / f"copy-{self._n}") as backup:
+            while not backup.copy.exists() and backup.process.poll() is None:
+                """Look again at once: it is whole some milliseconds later."""
             if self._random.random() < 1 / 3:
-                self._pause(0.2)
                 backup.kill()
+                self.report.moments["backups killed"] += 1
                 self._alone()
                 return
-            self._pause(0.2)
-            self._alone()
+            killed = self._kill("a backup")
+            self.report.moments["of these under way"] += backup.process.poll() is None
+            self._owner = self._start()
+            self._recovered(killed)
             assert backup.end() == 0, f"the backup failed: {backup.lines}"
             seen = read_store(self._folder, store=backup.copy, runs=False)
             self._found(check((), seen), "copy ")
@@ -260,7 +281,8 @@ class _Attack:
         until("a handler runs", lambda: self._owner.said("work"))
         self._pause(0.25)
 
-    def _kill(self) -> float:
+    def _kill(self, where: str = "") -> float:
+        """Kill the owner; the report counts where, and how far it had come."""
         at = monotonic()
         self._ended.append((self._owner, at))
         code = self._owner.process.poll()
@@ -268,7 +290,13 @@ class _Attack:
             self.report.violations.append(f"ended: an owner, with {code}: {self._owner.lines[-3:]}")
         self._owner.kill()
         self.report.kills += 1
+        self.report.moments[f"{where} {_progress(self._owner)}".strip()] += 1
         return at
+
+    def _taken(self, killed: float) -> None:
+        """Go on with the standby."""
+        self._owner = self._standbys.pop()
+        self._recovered(killed)
 
     def _recovered(self, killed: float) -> None:
         until("a handler runs after the kill", lambda: self._owner.said("work"))
@@ -343,6 +371,13 @@ class _Attack:
 def _either(owner: Owner, *words: str) -> bool:
     """Say whether it said one of these words."""
     return any(owner.said(word) is not None for word in words)
+
+
+def _progress(owner: Owner) -> str:
+    """Say how far one had come that has ended."""
+    if owner.said("work") is not None:
+        return "at work"
+    return "before any handler" if owner.said("owner") is not None else "before it owned"
 
 
 def main() -> int:
