@@ -1,4 +1,8 @@
-"""Results as people and programs read them: a table on a terminal, JSON lines otherwise."""
+"""Results as people and programs read them: a table on a terminal, JSON lines otherwise.
+
+``table`` is for people; ``json`` one value, ``jsonl`` one a line, and ``csv`` are for programs, and
+shorten nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from .times import shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Format = Literal["table", "jsonl"]
+Format = Literal["table", "json", "jsonl", "csv"]
+FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
 
 #: The longest text in a cell of a table; JSON lines are never shortened.
 LONGEST = 60
 #: What a table leaves out because it fills the screen; JSON lines have it.
 _LEFT_OUT = ("traceback",)
+#: What a line of one record shows without its name.
+_SPEAK_FOR_THEMSELVES = ("event", "at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +60,8 @@ def render(result: Any, form: Format) -> str:
     """Return a command's result as text, without the last newline; "" when there is nothing."""
     if result is None:
         return ""
-    if form == "jsonl":
-        return _lines(result)
+    if form != "table":
+        return _FOR_PROGRAMS[form](result)
     if isinstance(result, Said):
         return result.text
     if isinstance(result, Listing):
@@ -62,6 +71,30 @@ def render(result: Any, form: Format) -> str:
 
         return msgspec.json.format(_json(result.value), indent=2)
     return columns([[name, cell(value)] for name, value in fields(result).items()])
+
+
+def each_line(record: Any, form: Format, *, first: bool) -> str:
+    """Return one record of many that come one by one, as text.
+
+    Args:
+        record: it, or a :class:`Said` for people.
+        form: ``"json"`` gives lines, as there is no end to close a list at.
+        first: it opens the output, which in CSV needs a head.
+
+    """
+    if form == "csv" and not isinstance(record, str):
+        return _csv_rows([_named(record)], head=first)
+    if form != "table":
+        return _lines(record)
+    if isinstance(record, (str, Said)):
+        return record if isinstance(record, str) else record.text
+    found = fields(record)
+    return "  ".join(
+        str(cell(value)) if isinstance(value, datetime) or name in _SPEAK_FOR_THEMSELVES
+        else f"{name}={_numbered(name, value)}"
+        for name, value in found.items()
+        if value is not None and name not in _LEFT_OUT
+    )  # fmt: skip
 
 
 def columns(rows: Sequence[Sequence[object]], headers: Sequence[str] = ()) -> str:
@@ -96,7 +129,7 @@ def cell(value: Any) -> object:
     if isinstance(value, float):
         return f"{value:,.1f}"
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
+        return shown(value)
     text = value if isinstance(value, str) else _json(value)
     text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
@@ -122,6 +155,54 @@ def _lines(result: Any) -> str:
     if isinstance(result, Value):
         return _json(result.value)
     return _json(fields(result))
+
+
+def _named(result: Any) -> dict[str, Any]:
+    """Return a record's fields, those of a sentence, or a bare value as one field."""
+    if isinstance(result, Said):
+        return result.fields
+    if isinstance(result, Value):
+        return result.value if isinstance(result.value, dict) else {"value": result.value}
+    return fields(result)
+
+
+def _one(result: Any) -> str:
+    """Return the result as one JSON value, indented."""
+    import msgspec
+
+    if isinstance(result, Listing):
+        text = _json([fields(each) for each in result.records])
+    else:
+        text = _json(result.value if isinstance(result, Value) else _named(result))
+    return msgspec.json.format(text, indent=2)
+
+
+def _csv(result: Any) -> str:
+    records = result.records if isinstance(result, Listing) else [result]
+    return _csv_rows([_named(each) for each in records], head=True)
+
+
+def _csv_rows(records: Sequence[dict[str, Any]], *, head: bool) -> str:
+    """Return rows of RFC 4180 with a head of names; what is nested as JSON."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    if records:
+        writer = csv.writer(text, lineterminator="\n")
+        if head:
+            writer.writerow(records[0])
+        writer.writerows([_csv_cell(value) for value in each.values()] for each in records)
+    return text.getvalue().removesuffix("\n")
+
+
+def _csv_cell(value: Any) -> object:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return _json(value).strip('"') if isinstance(value, datetime) else _json(value)
+
+
+_FOR_PROGRAMS = {"json": _one, "jsonl": _lines, "csv": _csv}
 
 
 def _is_number(value: object) -> bool:

@@ -1,0 +1,198 @@
+"""The desk that commands work on: one store, how results are shown, and who consents to changes."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..errors import CallboardError, ConfigError, NotStarted, StoreError
+from .render import Format, Said, each_line, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..runtime.runtime import Runtime
+
+#: The store that is meant when none is named.
+STORE = "callboard.db"
+
+#: Notes a change that has succeeded: the runtime, and the line as it was typed.
+AUDITORS: list[Callable[[Runtime, str], None]] = []
+
+
+class ReaderGone(Exception):
+    """Who read the output has gone, as ``head`` does: nobody is left to tell."""
+
+
+class Intended(Exception):
+    """A dry run has come to where it would change something.
+
+    Args:
+        said: what would happen.
+
+    """
+
+    def __init__(self, said: Said) -> None:
+        """Keep it."""
+        super().__init__(said.text)
+        self.said = said
+
+
+class Declined(CallboardError):
+    """Somebody was asked, and said no."""
+
+
+class Desk:
+    """What commands work on: one store, through a client that is made when it is first needed.
+
+    Args:
+        store: as the user named it; None: not named.
+        form: how results are shown.
+        app: MODULE:ATTR of the Runtime whose code is at hand; None: no code.
+        runtime: a Runtime that is there already; it is not stopped with the desk.
+
+    Attributes:
+        out: where results go; None: standard output as it is then.
+        interactive: somebody sits at a terminal and can be asked.
+
+    """
+
+    def __init__(
+        self,
+        store: str | None,
+        form: Format,
+        app: str | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        """Open nothing, import nothing."""
+        self.named = store
+        self.form: Format = form
+        self.app = app
+        self.out: TextIO | None = None
+        self.interactive = sys.stdin.isatty() and sys.stderr.isatty()
+        self._runtime = runtime
+        self._borrowed = runtime is not None
+        self._yes = self._dry_run = False
+
+    @property
+    def rt(self) -> Runtime:
+        """A client of the store; with ``-a`` the user's own Runtime, never started by us.
+
+        Raises:
+            ConfigError: both a store and a Runtime are named, or what is named is no Runtime.
+            LookupError: there is no such module or name.
+            StoreError: there is no such file; looking at a store never makes one.
+
+        """
+        if self._runtime is None:
+            found = self._load() if self.app is not None else self._client()
+            path = found._config.path  # noqa: SLF001  (the path as the runtime understands it)
+            if not path.exists():
+                msg = f"there is no store {path}: name one with -s, before the command"
+                raise StoreError(msg)
+            self._runtime = found
+        return self._runtime
+
+    def _load(self) -> Runtime:
+        from .target import load
+
+        if self.named is not None:
+            msg = f"{self.app} says itself which store it uses: give -s or -a, not both"
+            raise ConfigError(msg)
+        return load(str(self.app))
+
+    def _client(self) -> Runtime:
+        from ..runtime.runtime import Runtime
+
+        return Runtime(self.named or STORE)
+
+    @property
+    def owner(self) -> int | None:
+        """The process that owns the store; None: nobody does."""
+        return self.rt._host.owner()  # noqa: SLF001  (of the same package)
+
+    def need_owner(self, name: str) -> None:
+        """Refuse a command that needs a running owner.
+
+        Raises:
+            NotStarted: nobody owns the store.
+
+        """
+        if self.owner is None:
+            path = self.rt._config.path  # noqa: SLF001
+            msg = f"{name} needs a running owner, and nobody owns {path}: start its service first"
+            raise NotStarted(msg)
+
+    # --- changes -------------------------------------------------------------------------------
+
+    def intend(self, what: str, *, count: int | None = None, danger: bool = False) -> None:
+        """Say what is about to be changed, before it is.
+
+        Args:
+            what: as an order: "discard 12 dead letters of 'mail'".
+            count: how many things it changes.
+            danger: it cannot be taken back: it is asked for on a terminal, and elsewhere refused
+                without ``--yes``.
+
+        Raises:
+            Intended: this is a dry run.
+            Declined: somebody said no.
+            ConfigError: there is nobody to ask, and no ``--yes``.
+
+        """
+        if self._dry_run:
+            fields: dict[str, Any] = {"would": what}
+            if count is not None:
+                fields["count"] = count
+            raise Intended(Said(f"would {what}", fields))
+        if not danger or self._yes:
+            return
+        if not self.interactive:
+            msg = f"this would {what}: say --yes, or --dry-run to see what it means"
+            raise ConfigError(msg)
+        if not self.ask(f"{what[:1].upper()}{what[1:]}?"):
+            raise Declined("nothing is changed")
+
+    def ask(self, question: str) -> bool:
+        """Ask on the terminal; only y and yes consent, and the end of input does not."""
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201  (talk)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    @contextlib.contextmanager
+    def consent(self, *, yes: bool, dry_run: bool) -> Iterator[None]:
+        """Hold what the options of one command consent to."""
+        before = self._yes, self._dry_run
+        self._yes, self._dry_run = yes, dry_run
+        try:
+            yield
+        finally:
+            self._yes, self._dry_run = before
+
+    def audit(self, line: str) -> None:
+        """Note that a change has been made."""
+        for note in AUDITORS:
+            note(self.rt, line)
+
+    # --- showing -------------------------------------------------------------------------------
+
+    def show(self, result: Any) -> None:
+        """Print a result; records of an iterator as they come."""
+        if isinstance(result, Iterator):
+            for number, record in enumerate(result):
+                self._print(each_line(record, self.form, first=number == 0))
+        else:
+            self._print(render(result, self.form))
+
+    def _print(self, text: str) -> None:
+        if text:
+            try:
+                print(text, flush=True, file=self.out or sys.stdout)  # noqa: T201  (its output)
+            except BrokenPipeError:
+                raise ReaderGone from None
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._runtime is not None and not self._borrowed:
+            self._runtime.stop()

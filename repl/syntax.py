@@ -1,0 +1,172 @@
+"""Click's commands, built from the registry: one for the command line, one for console lines."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import commands as commands  # noqa: PLC0414  (registers them)
+from .grammar import Word
+from .registry import COMMANDS, CONSENT, Command, Desk, Parameter, perform
+from .render import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+class Group(click.Group):
+    """Lists commands in the registry's order, and names the nearest one for an unknown."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = str(args[0])
+        if name in self.commands or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(name, self.commands, n=1)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        msg = f"there is no command {name!r}{hint}"
+        raise click.UsageError(msg)
+
+
+def fill(group: click.Group, found: Iterable[Command]) -> None:
+    """Put commands into a group; its context's object is the desk that they work on."""
+    for each in found:
+        group.add_command(_command(each))
+
+
+def lines() -> click.Group:
+    """Return the group that runs a console line."""
+    group = Group("", add_help_option=False)
+    fill(group, COMMANDS.values())
+    return group
+
+
+def format_option() -> click.Option:
+    """Return the option that says how results are shown."""
+    return click.Option(
+        ["--format", "form"], type=click.Choice(FORMATS),
+        help="How to show results; default: table on a terminal, else jsonl.",
+    )  # fmt: skip
+
+
+def _command(found: Command) -> click.Command:
+    def call(form: Any, **values: Any) -> None:
+        context = click.get_current_context()
+        desk: Desk = context.obj
+        line = context.meta.get("callboard.line") or _line(found, values)
+        before = desk.form
+        desk.form = form or before
+        try:
+            perform(found, desk, values, line)
+        finally:
+            desk.form = before
+
+    parameters = (*found.parameters, *(CONSENT if found.changes else ()))
+    listed = "\n".join(f"{_metavar(each)}  {sentence(each.help)}" for each in found.parameters
+                       if not each.option and each.help)  # fmt: skip
+    return click.Command(
+        found.name,
+        callback=call,
+        help=found.help + (f"\n\n{unwrapped(listed)}" if listed else ""),
+        short_help=summary(found),
+        params=[*map(_parameter, parameters), format_option()],
+        context_settings=_HELP,
+    )
+
+
+def _line(found: Command, values: dict[str, Any]) -> str:
+    """Spell a command as it could have been typed."""
+    text = [found.name]
+    for each in found.parameters:
+        value = values[each.name]
+        if value is None or value is False or value == each.default:
+            continue
+        if each.option:
+            text.append(each.typed)
+        if value is not True:
+            text += [str(one) for one in value] if each.many else [str(value)]
+    return shlex.join(text)
+
+
+def _parameter(each: Parameter) -> click.Parameter:
+    kind = _kind(each)
+    shape: dict[str, Any] = {"shell_complete": _completed(each)}
+    if not each.option:
+        if each.many:
+            return click.Argument([each.name], type=kind, nargs=-1, metavar=f"[{each.typed}]",
+                                  **shape)  # fmt: skip
+        needed = each.default is ...
+        default = None if needed else each.default
+        return click.Argument([each.name], type=kind, required=needed, default=default,
+                              metavar=_metavar(each), **shape)  # fmt: skip
+    if each.type is bool:
+        return click.Option([each.typed, each.name], is_flag=True, default=each.default,
+                            help=sentence(each.help))  # fmt: skip
+    needed = each.default is ...
+    return click.Option(
+        [each.typed, each.name], type=kind, default=None if needed else each.default,
+        required=needed, help=sentence(each.help),
+        show_default=not needed and each.default is not None, **shape,
+    )  # fmt: skip
+
+
+def _kind(each: Parameter) -> Any:
+    if each.choices:
+        return click.Choice(each.choices)
+    if each.type is Path:
+        return click.Path(path_type=Path)
+    return _JsonText() if each.meaning in ("json", "field") else each.type
+
+
+class _JsonText(click.ParamType):
+    """Text that may be JSON: what a console line quoted with ``"`` keeps its quotes."""
+
+    name = "json"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        return value.json if isinstance(value, Word) else str(value)
+
+
+def _completed(each: Parameter) -> Callable[..., Any] | None:
+    """Return what completes a value in bash, zsh and fish; None: click does it by its type."""
+    if not each.meaning:
+        return None
+
+    def complete(context: click.Context, _: click.Parameter, begun: str) -> Any:
+        from .completion import outside
+
+        return outside(context, each, begun)
+
+    return complete
+
+
+def summary(found: Command) -> str:
+    """Return what a command does in a few words."""
+    return re.split("[.:;]", found.help, maxsplit=1)[0]
+
+
+def sentence(text: str) -> str:
+    """Return a text with a capital."""
+    return text[:1].upper() + text[1:]
+
+
+def unwrapped(text: str) -> str:
+    """Mark each paragraph so that click keeps its lines."""
+    return "\n\n".join("\b\n" + part for part in text.strip().split("\n\n"))
+
+
+def _metavar(each: Parameter) -> str:
+    return each.typed if each.default is ... else f"[{each.typed}]"
