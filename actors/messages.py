@@ -97,6 +97,21 @@ def is_record(cls: Any) -> bool:
     )
 
 
+def _fields(cls: Any) -> dict[str, str]:
+    """Return a record's fields by their names in JSON, and their types for people."""
+    if issubclass(cls, msgspec.Struct):
+        found = {each.encode_name: each.type for each in msgspec.structs.fields(cls)}
+    elif dataclasses.is_dataclass(cls):
+        found = {each.name: each.type for each in dataclasses.fields(cls)}
+    else:
+        fields: dict[str, Any] = cls.model_fields
+        found = {each.alias or name: each.annotation for name, each in fields.items()}
+    return {
+        name: of.__name__ if isinstance(of, type) else str(of).replace("typing.", "")
+        for name, of in found.items()
+    }
+
+
 class Unknown(Exception):
     """A kind or a version that the running code does not know."""
 
@@ -147,6 +162,13 @@ class Accepts:
     def versions(self) -> tuple[int, ...]:
         """The current version of each of :attr:`kinds`."""
         return tuple(self.records[k][1] if k in self.records else 1 for k in self.kinds)
+
+    @property
+    def fields(self) -> tuple[dict[str, str], ...]:
+        """The fields of each of :attr:`kinds`, by the names they have in JSON, and their types."""
+        return tuple(
+            _fields(self.records[k][0]) if k in self.records else {} for k in self.kinds
+        )  # fmt: skip
 
     def knows(self, kind: str, version: int) -> bool:
         """Say whether a stored kind and version can be decoded by the running code."""

@@ -390,6 +390,8 @@ class Declaration(msgspec.Struct, frozen=True):
     """Microseconds that handled messages are kept."""
     supervisors: tuple[str, ...] = ()
     """Those that its code declares above it, the uppermost first."""
+    fields: tuple[dict[str, str], ...] = ()
+    """Of the kinds, in their order: their fields' names and types, for who types a message."""
 
 
 class MailboxRow(msgspec.Struct, frozen=True):

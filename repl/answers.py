@@ -18,11 +18,16 @@ OK, FAILED, USAGE, NOT_FOUND, TIMED_OUT, UNREACHABLE, PROBLEMS = range(7)
 INTERRUPTED = 130
 
 
-def answer(run: Callable[[], object]) -> int:
+def answer(run: Callable[[], object], where: str = "") -> int:
     """Run something; what goes wrong becomes one line and an exit code.
 
     A number that it returns is the code. What the user's own code raises, and a fault of ours, is
     passed on.
+
+    Args:
+        run: what to run.
+        where: it comes from, to open an error with.
+
     """
     try:
         code = run()
@@ -30,16 +35,18 @@ def answer(run: Callable[[], object]) -> int:
         return INTERRUPTED
     except ReaderGone:
         return OK
+    except click.exceptions.Exit as error:
+        return error.exit_code
     except click.ClickException as error:
         hint = ""
         if isinstance(error, click.UsageError) and error.ctx is not None:
             path = error.ctx.command_path.strip()
             hint = f" (see {path} --help)" if path else " (see help)"
-        return fail(error.format_message().rstrip(".") + hint, USAGE)
+        return fail(where + error.format_message().rstrip(".") + hint, USAGE)
     except (CallboardError, LookupError) as error:
         if not isinstance(error, CallboardError) and type(error) is not LookupError:
             raise  # a KeyError or IndexError is a fault, not an answer
-        return fail(str(error), exit_code(error))
+        return fail(where + str(error), exit_code(error))
     return code if isinstance(code, int) else OK
 
 

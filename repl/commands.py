@@ -14,7 +14,7 @@ from .registry import Desk, command
 from .render import Listing, Said, Value
 
 
-@command
+@command(outer=True)
 def demo(
     desk: Desk,
     *,
@@ -43,7 +43,7 @@ def demo(
     run_demo(desk.show, folder=dir, kills=kills, store=store, seed=seed)
 
 
-@command
+@command(outer=True)
 def run(desk: Desk, target: str) -> None:
     """Run a Runtime of your code until Ctrl-C or SIGTERM; its log goes to stderr.
 

@@ -12,8 +12,10 @@ from .render import Format, Said, each_line, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ..runtime.runtime import Runtime
+    from .console import Console
 
 #: The store that is meant when none is named.
 STORE = "callboard.db"
@@ -56,6 +58,8 @@ class Desk:
     Attributes:
         out: where results go; None: standard output as it is then.
         interactive: somebody sits at a terminal and can be asked.
+        line: the command as it was typed.
+        console: that runs its lines; None: a single command of the command line.
 
     """
 
@@ -72,6 +76,8 @@ class Desk:
         self.app = app
         self.out: TextIO | None = None
         self.interactive = sys.stdin.isatty() and sys.stderr.isatty()
+        self.line = ""
+        self.console: Console | None = None
         self._runtime = runtime
         self._borrowed = runtime is not None
         self._yes = self._dry_run = False
@@ -109,6 +115,19 @@ class Desk:
         return Runtime(self.named or STORE)
 
     @property
+    def path(self) -> Path:
+        """Where the store is; raises as :attr:`rt` does."""
+        return self.rt._config.path  # noqa: SLF001  (of the same package)
+
+    @property
+    def on_terminal(self) -> bool:
+        """Results are shown on a terminal that can be cleared."""
+        import os
+
+        out = self.out or sys.stdout
+        return out.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+
+    @property
     def owner(self) -> int | None:
         """The process that owns the store; None: nobody does."""
         return self.rt._host.owner()  # noqa: SLF001  (of the same package)
@@ -121,8 +140,7 @@ class Desk:
 
         """
         if self.owner is None:
-            path = self.rt._config.path  # noqa: SLF001
-            msg = f"{name} needs a running owner, and nobody owns {path}: start its service first"
+            msg = f"{name} needs a running owner, and nobody owns {self.path}: start its service"
             raise NotStarted(msg)
 
     # --- changes -------------------------------------------------------------------------------
@@ -170,10 +188,10 @@ class Desk:
         finally:
             self._yes, self._dry_run = before
 
-    def audit(self, line: str) -> None:
-        """Note that a change has been made."""
+    def audit(self) -> None:
+        """Note that the present line has changed something."""
         for note in AUDITORS:
-            note(self.rt, line)
+            note(self.rt, self.line)
 
     # --- showing -------------------------------------------------------------------------------
 
@@ -188,7 +206,7 @@ class Desk:
     def _print(self, text: str) -> None:
         if text:
             try:
-                print(text, flush=True, file=self.out or sys.stdout)  # noqa: T201  (its output)
+                print(text, flush=True, file=self.out or sys.stdout)
             except BrokenPipeError:
                 raise ReaderGone from None
 

@@ -1,4 +1,4 @@
-"""The grammar of a console line: words, JSON as it stands, ``| less`` and ``> file``.
+r"""The grammar of a console line: words, JSON as it stands, ``| less`` and ``> file``.
 
 A word ends at a blank. Quotes keep blanks, ``\\`` keeps the next character; JSON that begins a word,
 or follows ``=`` in it, goes on to its last bracket: ``tell shop {"item": "nut"}`` needs no quotes.

@@ -65,6 +65,8 @@ Field = Annotated[str, Meaning("field")]
 When = Annotated[str, Meaning("when")]
 #: The name of a command.
 Verb = Annotated[str, Meaning("verb")]
+#: A command with its arguments, as they were typed.
+RestOfLine = Annotated[str, Meaning("line")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ class Command:
         parameters: in order.
         changes: it changes the store.
         live: it needs a running owner.
-        inner: it belongs to the console and to scripts, and is no command of the command line.
+        inner: it belongs to console lines and scripts alone.
+        outer: it belongs to the command line alone.
 
     """
 
@@ -123,6 +126,7 @@ class Command:
     changes: bool = False
     live: bool = False
     inner: bool = False
+    outer: bool = False
 
 
 #: Every command, by name, in the order of the help.
@@ -130,8 +134,8 @@ COMMANDS: dict[str, Command] = {}
 
 #: What the registry adds to each command that changes something; they belong to the desk.
 CONSENT = (
-    Parameter("yes", bool, False, True, "do not ask."),  # noqa: FBT003  (fields)
-    Parameter("dry_run", bool, False, True, "say what would happen, and change nothing."),  # noqa: FBT003
+    Parameter("yes", bool, False, True, "do not ask."),
+    Parameter("dry_run", bool, False, True, "say what would happen, and change nothing."),
 )
 
 
@@ -139,7 +143,12 @@ CONSENT = (
 def command(function: F, /) -> F: ...
 @overload
 def command(
-    *, name: str = ..., changes: bool = ..., live: bool = ..., inner: bool = ...
+    *,
+    name: str = ...,
+    changes: bool = ...,
+    live: bool = ...,
+    inner: bool = ...,
+    outer: bool = ...,
 ) -> Callable[[F], F]: ...
 def command(
     function: Any = None,
@@ -149,6 +158,7 @@ def command(
     changes: bool = False,
     live: bool = False,
     inner: bool = False,
+    outer: bool = False,
 ) -> Any:
     """Register a command.
 
@@ -158,7 +168,8 @@ def command(
         changes: it changes the store: it gets ``--yes`` and ``--dry-run``, calls ``desk.intend``
             before it changes anything, and is noted in the audit table when it has succeeded.
         live: it needs a running owner; without one it is refused in one line.
-        inner: it is for the console and for scripts only.
+        inner: it is for console lines and scripts only.
+        outer: it is for the command line only.
 
     """
 
@@ -167,21 +178,21 @@ def command(
         text, hints = _documentation(found)
         declared = tuple(_parameter(each, hints) for each in _parameters(found))
         COMMANDS[known] = Command(
-            known, found, text, declared, changes=changes, live=live, inner=inner
-        )
+            known, found, text, declared,
+            changes=changes, live=live, inner=inner, outer=outer,
+        )  # fmt: skip
         return found
 
     return register if function is None else register(function)
 
 
-def perform(found: Command, desk: Desk, values: dict[str, Any], line: str) -> None:
+def perform(found: Command, desk: Desk, values: dict[str, Any]) -> None:
     """Run a command on the desk and show what it returns.
 
     Args:
         found: the command.
         desk: where.
         values: of its parameters by name, and of :data:`CONSENT` where it changes something.
-        line: as it was typed, for the audit table.
 
     Raises:
         NotStarted: it needs a running owner, and there is none.
@@ -206,7 +217,7 @@ def perform(found: Command, desk: Desk, values: dict[str, Any], line: str) -> No
         except Intended as intended:
             desk.show(intended.said)
             return
-    desk.audit(line)
+    desk.audit()
 
 
 def _parameters(function: Callable[..., Any]) -> list[tuple[inspect.Parameter, Any]]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import commands as commands  # noqa: PLC0414  (registers them)
+from . import builtins as builtins  # noqa: PLC0414  (registers them)
+from . import commands as commands  # noqa: PLC0414  (the same)
 from .grammar import Word
 from .registry import COMMANDS, CONSENT, Command, Desk, Parameter, perform
 from .render import FORMATS
@@ -18,18 +19,22 @@ from .render import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_HELP = {"help_option_names": ["-h", "--help"]}
+_HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+#: What follows the first argument is another command's.
+_UNREAD: dict[str, Any] = {"allow_interspersed_args": False}
 
 
 class Group(click.Group):
     """Lists commands in the registry's order, and names the nearest one for an unknown."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names."""
         return list(self.commands)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a line."""
         name = str(args[0])
         if name in self.commands or name.startswith("-"):
             return super().resolve_command(ctx, args)
@@ -48,7 +53,7 @@ def fill(group: click.Group, found: Iterable[Command]) -> None:
 def lines() -> click.Group:
     """Return the group that runs a console line."""
     group = Group("", add_help_option=False)
-    fill(group, COMMANDS.values())
+    fill(group, [each for each in COMMANDS.values() if not each.outer])
     return group
 
 
@@ -62,13 +67,11 @@ def format_option() -> click.Option:
 
 def _command(found: Command) -> click.Command:
     def call(form: Any, **values: Any) -> None:
-        context = click.get_current_context()
-        desk: Desk = context.obj
-        line = context.meta.get("callboard.line") or _line(found, values)
+        desk: Desk = click.get_current_context().obj
         before = desk.form
         desk.form = form or before
         try:
-            perform(found, desk, values, line)
+            perform(found, desk, values)
         finally:
             desk.form = before
 
@@ -81,22 +84,10 @@ def _command(found: Command) -> click.Command:
         help=found.help + (f"\n\n{unwrapped(listed)}" if listed else ""),
         short_help=summary(found),
         params=[*map(_parameter, parameters), format_option()],
-        context_settings=_HELP,
+        context_settings=_HELP | _UNREAD
+        if "line" in [each.meaning for each in parameters]
+        else _HELP,
     )
-
-
-def _line(found: Command, values: dict[str, Any]) -> str:
-    """Spell a command as it could have been typed."""
-    text = [found.name]
-    for each in found.parameters:
-        value = values[each.name]
-        if value is None or value is False or value == each.default:
-            continue
-        if each.option:
-            text.append(each.typed)
-        if value is not True:
-            text += [str(one) for one in value] if each.many else [str(value)]
-    return shlex.join(text)
 
 
 def _parameter(each: Parameter) -> click.Parameter:
@@ -126,6 +117,8 @@ def _kind(each: Parameter) -> Any:
         return click.Choice(each.choices)
     if each.type is Path:
         return click.Path(path_type=Path)
+    if each.meaning == "line":
+        return _AsTyped()
     return _JsonText() if each.meaning in ("json", "field") else each.type
 
 
@@ -134,10 +127,19 @@ class _JsonText(click.ParamType):
 
     name = "json"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
         return value.json if isinstance(value, Word) else str(value)
+
+
+class _AsTyped(click.ParamType):
+    """A word with its quotes, to be part of another line."""
+
+    name = "line"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text."""
+        return value.raw if isinstance(value, Word) else shlex.quote(str(value))
 
 
 def _completed(each: Parameter) -> Callable[..., Any] | None:

@@ -267,4 +267,5 @@ def declaration(spec: MailboxSpec, above: tuple[str, ...] = ()) -> Declaration:
         spec.name, workers=spec.workers, keyed=spec.keyed, kinds=accepts.kinds,
         versions=accepts.versions, topics=spec.limits.topics, capacity=spec.limits.capacity,
         overflow=spec.limits.overflow, retain=spec.limits.retain, supervisors=above,
+        fields=accepts.fields,
     )  # fmt: skip
