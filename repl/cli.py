@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,6 +73,9 @@ def _group(line: str) -> click.Group:
         context.obj = desk
         context.call_on_close(desk.close)
         if context.invoked_subcommand is None:
+            if sys.stdin.isatty() and (store, app) == (None, None) and not Path(STORE).exists():
+                click.echo(context.get_help())
+                return
             raise click.exceptions.Exit(_console(desk, form, keep_going=keep_going))
 
     group = Group(

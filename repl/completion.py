@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: The most that is offered, and read, of one sort.
 MOST = 200
+_FIRST = 20
 _NOTE = 48
 _KEYS = """
 SELECT key FROM callboard_state WHERE mailbox = ? AND key BETWEEN ? AND ? AND key <> ''
@@ -32,6 +33,10 @@ UNION SELECT key FROM callboard_message WHERE mailbox = ? AND due IS NULL AND ke
 LIMIT ?"""
 _FORMAT = Parameter("format", str, None, True, "how to show results.", choices=FORMATS)
 _TIMES = ("5m", "1h", "1d", "tomorrow 09:00", "mon 09:00", "2030-01-31T09:00+01:00")
+
+
+Found: TypeAlias = list[tuple[str, str]]
+"""Texts, each with a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +139,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'" if "'" not in text else f'"{text}"'
 
 
-def _meant(
-    desk: Desk, parameter: Parameter, given: dict[str, str], begun: str
-) -> list[tuple[str, str]]:
+def _meant(desk: Desk, parameter: Parameter, given: dict[str, str], begun: str) -> Found:
     """Return what a parameter can be, each with a note."""
     if parameter.choices:
         return [(each, "") for each in parameter.choices]
@@ -148,26 +151,35 @@ def _meant(
     if look is None:
         return []
     try:
-        return look(desk, given, begun)[:MOST]
+        return look(_At(desk, given, begun))[:MOST]
     except CallboardError:
         return []
 
 
-def _mailboxes(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class _At:
+    """Where in a line something is looked for: what is given before it, and how it begins."""
+
+    desk: Desk
+    given: dict[str, str]
+    begun: str
+
+
+def _mailboxes(at: _At) -> Found:
     return [(row.name, "paused" if row.paused else " or ".join(row.declaration.kinds))
-            for row in _rows(desk)]  # fmt: skip
+            for row in _rows(at.desk)]  # fmt: skip
 
 
-def _schedules(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
-    return [(each.name, each.expression) for each in desk.rt.schedules()]
+def _schedules(at: _At) -> Found:
+    return [(each.name, each.expression) for each in at.desk.rt.schedules()]
 
 
-def _targets(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
-    return _mailboxes(desk, given, begun) + _schedules(desk, given, begun)
+def _targets(at: _At) -> Found:
+    return _mailboxes(at) + _schedules(at)
 
 
-def _actors(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
-    return [(each, "") for each in _names(desk.rt.tree())]
+def _actors(at: _At) -> Found:
+    return [(each, "") for each in _names(at.desk.rt.tree())]
 
 
 def _names(actor: Any) -> list[str]:
@@ -175,56 +187,56 @@ def _names(actor: Any) -> list[str]:
             for name in (each.name, *_names(each))]  # fmt: skip
 
 
-def _topics(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
-    return [(topic, row.name) for row in _rows(desk) for topic in row.declaration.topics]
+def _topics(at: _At) -> Found:
+    return [(topic, row.name) for row in _rows(at.desk) for topic in row.declaration.topics]
 
 
-def _keys(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
-    row = _row(desk, given)
+def _keys(at: _At) -> Found:
+    row = _row(at)
     if row is None:
         return []
-    end = begun + chr(sys.maxunicode)
-    found = _store(desk).query(_KEYS, (row.id, begun, end, row.id, begun, end, MOST))
+    end = at.begun + chr(sys.maxunicode)
+    found = _store(at.desk).query(_KEYS, (row.id, at.begun, end, row.id, at.begun, end, MOST))
     return [(key, "") for (key,) in found]
 
 
-def _ids(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
-    boxes = [given["mailbox"]] if "mailbox" in given else [row.name for row in _rows(desk)]
-    found: list[tuple[str, str]] = []
+def _ids(at: _At) -> Found:
+    boxes = [at.given["mailbox"]] if "mailbox" in at.given else [row.name for row in _rows(at.desk)]
+    found: Found = []
     for box in boxes:
-        for message in desk.rt.peek(box, 20):
-            found.append((str(message.id), f"{box}: {_note(message.message)}"))
-    for timer in desk.rt.timers(given.get("mailbox"))[:MOST]:
-        found.append((timer.name or str(timer.id), f"{timer.mailbox}: due {timer.due:%H:%M:%S}"))
-    return found + ([] if "mailbox" in given else _dead(desk, given, begun))
+        found += [(str(each.id), f"{box}: {_note(each.message)}")
+                  for each in at.desk.rt.peek(box, _FIRST)]  # fmt: skip
+    found += [(each.name or str(each.id), f"{each.mailbox}: due {each.due:%H:%M:%S}")
+              for each in at.desk.rt.timers(at.given.get("mailbox"))[:MOST]]  # fmt: skip
+    return found + ([] if "mailbox" in at.given else _dead(at))
 
 
-def _dead(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
+def _dead(at: _At) -> Found:
     return [(str(each.id), f"{each.mailbox}: {each.error[:_NOTE]}")
-            for each in desk.rt.dead(given.get("mailbox"))[:MOST]]  # fmt: skip
+            for each in at.desk.rt.dead(at.given.get("mailbox"))[:MOST]]  # fmt: skip
 
 
-def _fields(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
+def _fields(at: _At) -> Found:
     """Return ``field=`` of each kind that the mailbox takes, or the whole message."""
-    row = _row(desk, given)
+    row = _row(at)
     if row is None:
         return []
-    found: list[tuple[str, str]] = []
+    found: Found = []
     for kind, fields in zip(row.declaration.kinds, row.declaration.fields, strict=False):
         if not fields:
             continue
-        if not begun or begun[0] in "{\"'":
+        if not at.begun or at.begun[0] in "{\"'":
             shape = ", ".join(f"{msgspec.json.encode(name).decode()}: " for name in fields)
             found.append(("{" + shape.rstrip() + "}", kind))
         found += [(f"{name}=", f"{kind}: {kind_of}") for name, kind_of in fields.items()]
     return found
 
 
-def _json(desk: Desk, given: dict[str, str], begun: str) -> list[tuple[str, str]]:
-    return [each for each in _fields(desk, given, begun) if each[0].startswith("{")]
+def _json(at: _At) -> Found:
+    return [each for each in _fields(at) if each[0].startswith("{")]
 
 
-_LOOKS: dict[str, Callable[[Desk, dict[str, str], str], list[tuple[str, str]]]] = {
+_LOOKS: dict[str, Callable[[_At], Found]] = {
     "mailbox": _mailboxes, "schedule": _schedules, "target": _targets, "actor": _actors,
     "topic": _topics, "key": _keys, "id": _ids, "dead": _dead, "field": _fields, "json": _json,
 }  # fmt: skip
@@ -244,5 +256,5 @@ def _rows(desk: Desk) -> list[MailboxRow]:
     return found
 
 
-def _row(desk: Desk, given: dict[str, str]) -> MailboxRow | None:
-    return next((row for row in _rows(desk) if row.name == given.get("mailbox")), None)
+def _row(at: _At) -> MailboxRow | None:
+    return next((row for row in _rows(at.desk) if row.name == at.given.get("mailbox")), None)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from ..errors import ConfigError, StoreError
 from .answers import FAILED, INTERRUPTED, OK, USAGE, answer, fail
@@ -148,14 +148,14 @@ class Console:
     def _piped(self, line: Line) -> int:
         form: Format | None = "table" if Path(line.pipe.split()[0]).name in _PAGERS else None
         sys.stdout.flush()
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S602  (who types a line means it for the shell)
             line.pipe,
-            shell=True,  # noqa: S602  (who types a line means it for the shell)
+            shell=True,
             stdin=subprocess.PIPE,
             text=True,
         ) as program:
             try:
-                code = answer(lambda: self._call(line, program.stdin, form))
+                code = answer(lambda: self._call(line, cast("TextIO", program.stdin), form))
             finally:
                 if program.stdin is not None:
                     with contextlib.suppress(BrokenPipeError):

@@ -1,13 +1,14 @@
 r"""The grammar of a console line: words, JSON as it stands, ``| less`` and ``> file``.
 
-A word ends at a blank. Quotes keep blanks, ``\\`` keeps the next character; JSON that begins a word,
-or follows ``=`` in it, goes on to its last bracket: ``tell shop {"item": "nut"}`` needs no quotes.
-A line whose quote or bracket is open goes on in the next one. ``#`` at its start: a remark.
+A word ends at a blank. Quotes keep blanks, ``\\`` keeps the next character; JSON that begins a
+word, or follows ``=`` in it, goes on to its last bracket: ``tell shop {"item": "nut"}`` needs no
+quotes. A line whose quote or bracket is open goes on in the next one. ``#`` at its start: a remark.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from ..errors import ConfigError
 
@@ -42,7 +43,7 @@ class Word(str):
     raw: str
     start: int
 
-    def __new__(cls, text: str, raw: str, start: int) -> Word:
+    def __new__(cls, text: str, raw: str, start: int) -> Self:
         """Keep both."""
         word = super().__new__(cls, text)
         word.raw, word.start = raw, start

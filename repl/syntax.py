@@ -91,24 +91,20 @@ def _command(found: Command) -> click.Command:
 
 
 def _parameter(each: Parameter) -> click.Parameter:
-    kind = _kind(each)
-    shape: dict[str, Any] = {"shell_complete": _completed(each)}
-    if not each.option:
-        if each.many:
-            return click.Argument([each.name], type=kind, nargs=-1, metavar=f"[{each.typed}]",
-                                  **shape)  # fmt: skip
-        needed = each.default is ...
-        default = None if needed else each.default
-        return click.Argument([each.name], type=kind, required=needed, default=default,
-                              metavar=_metavar(each), **shape)  # fmt: skip
-    if each.type is bool:
+    shape: dict[str, Any] = {"type": _kind(each), "shell_complete": _completed(each)}
+    if each.many:
+        return click.Argument([each.name], nargs=-1, metavar=f"[{each.typed}]", **shape)
+    if each.option and each.type is bool:
         return click.Option([each.typed, each.name], is_flag=True, default=each.default,
                             help=sentence(each.help))  # fmt: skip
-    needed = each.default is ...
+    shape["required"] = each.default is ...
+    if each.default is not ...:  # to click a default of None is one too
+        shape["default"] = each.default
+    if not each.option:
+        return click.Argument([each.name], metavar=_metavar(each), **shape)
     return click.Option(
-        [each.typed, each.name], type=kind, default=None if needed else each.default,
-        required=needed, help=sentence(each.help),
-        show_default=not needed and each.default is not None, **shape,
+        [each.typed, each.name], help=sentence(each.help),
+        show_default=each.default not in (..., None), **shape,
     )  # fmt: skip
 
 
@@ -122,7 +118,7 @@ def _kind(each: Parameter) -> Any:
     return _JsonText() if each.meaning in ("json", "field") else each.type
 
 
-class _JsonText(click.ParamType):
+class _JsonText(click.types.StringParamType):
     """Text that may be JSON: what a console line quoted with ``"`` keeps its quotes."""
 
     name = "json"
@@ -132,7 +128,7 @@ class _JsonText(click.ParamType):
         return value.json if isinstance(value, Word) else str(value)
 
 
-class _AsTyped(click.ParamType):
+class _AsTyped(click.types.StringParamType):
     """A word with its quotes, to be part of another line."""
 
     name = "line"

@@ -115,12 +115,15 @@ def _zone(name: str) -> tzinfo:
 def _day_and_time(text: str, words: list[str], zone: tzinfo | None, now: datetime) -> datetime:
     here = now.astimezone(zone)
     clocks = [each for word in words if (each := _CLOCK.fullmatch(word))]
-    days = [each for word in words if (each := _day(word, here)) is not None]
+    days = [day for word in words if (day := _day(word, here)) is not None]
     if len(clocks) > 1 or len(days) > 1 or len(clocks) + len(days) != len(words) or not words:
         msg = f"{text!r} is no time: {_HINT}"
         raise ConfigError(msg)
     try:
-        clock = time(*(int(part or 0) for part in clocks[0].groups())) if clocks else time()
+        hour, minute, second = (
+            [int(part or 0) for part in clocks[0].groups()] if clocks else (0, 0, 0)
+        )
+        clock = time(hour, minute, second)
     except ValueError as error:
         msg = f"{text!r} is no time, {error}: {_HINT}"
         raise ConfigError(msg) from error
