@@ -44,6 +44,8 @@ from .events import Event as Event
 from .runtime.feed import Feed as Feed
 from .runtime.mailbox_ref import MailboxRef as MailboxRef
 from .runtime.records import ActorInfo as ActorInfo
+from .runtime.records import AuditInfo as AuditInfo
+from .runtime.records import CauseInfo as CauseInfo
 from .runtime.records import DeadLetter as DeadLetter
 from .runtime.records import MailboxInfo as MailboxInfo
 from .runtime.records import MessageInfo as MessageInfo
@@ -57,8 +59,9 @@ from .runtime.transaction import Transaction as Transaction
 __version__ = "0.1.0"
 
 __all__ = [
-    "ActorInfo", "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "BadSchedule",
-    "CallboardError", "ConfigError", "Context", "DeadLetter", "Event", "Feed", "HandlerTimeout",
+    "ActorInfo", "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "AuditInfo",
+    "BadSchedule", "CallboardError", "CauseInfo", "ConfigError", "Context", "DeadLetter", "Event",
+    "Feed", "HandlerTimeout",
     "MailboxFull", "MailboxInfo", "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError",
     "MessageInfo", "NotStarted", "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime",
     "ScheduleInfo", "SchemaTooNew", "Stats", "StoreBusy", "StoreError", "StoreFull", "StoreGone",

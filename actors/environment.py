@@ -26,6 +26,10 @@ class Timers(Protocol):
         """Take messages whose ``due`` is to come; they are on disk."""
         ...
 
+    def drop(self, mailbox: int, number: int) -> None:
+        """Forget one that was cancelled or replaced."""
+        ...
+
 
 @dataclass(slots=True)
 class Environment:

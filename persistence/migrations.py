@@ -41,8 +41,11 @@ def _run_script(name: str) -> Callable[[Any], None]:
 
 
 #: Every change since schema 1, in order. Append only; those that are a script make new stores too.
-STEPS: tuple[Step, ...] = (Step(2, 1, _run_script("schema_2.sql")),)
-_SCRIPTS = ("schema.sql", "schema_2.sql")
+STEPS: tuple[Step, ...] = (
+    Step(2, 1, _run_script("schema_2.sql")),
+    Step(3, 1, _run_script("schema_3.sql")),
+)
+_SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql")
 
 
 def migrate(

@@ -1,10 +1,10 @@
-"""The statements of repairs: an actor's state written by hand, and notes for the owner."""
+"""The statements of repairs: a state written by hand, notes for the owner, who has changed what."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .store import Edit, Note
+from .store import Audit, Edit, Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +22,12 @@ _CHANGED = "UPDATE callboard_counter SET changes = changes + 1"
 _NOTE = """
 INSERT INTO callboard_meta (name, value)
 SELECT printf('note.%020d', changes), ? FROM callboard_counter"""
+_AUDIT = "INSERT INTO callboard_audit (at, who, command) VALUES (?, ?, ?)"
 _NOTED = "DELETE FROM callboard_meta WHERE name = ?"
 NOTES = "SELECT name, value FROM callboard_meta WHERE name GLOB 'note.*' ORDER BY name"
 
 
-def repair(run: Callable[..., sqlite3.Cursor], op: Edit | Note | Noted) -> None:
+def repair(run: Callable[..., sqlite3.Cursor], op: Edit | Note | Noted | Audit) -> None:
     """Do one of these operations in the transaction that is open."""
     if isinstance(op, Edit):
         if op.state is None:
@@ -37,5 +38,7 @@ def repair(run: Callable[..., sqlite3.Cursor], op: Edit | Note | Noted) -> None:
     elif isinstance(op, Note):
         run(_CHANGED)
         run(_NOTE, (op.body,))
+    elif isinstance(op, Audit):
+        run(_AUDIT, (op.at, op.who, op.command))
     else:
         run(_NOTED, (op.name,))

@@ -19,6 +19,7 @@ from .sqlite_repair import repair
 from .sqlite_schedule import advance
 from .store import (
     Advance,
+    Audit,
     Cancel,
     Dead,
     Done,
@@ -26,6 +27,7 @@ from .store import (
     Execute,
     Lineage,
     Message,
+    Move,
     Note,
     Noted,
     Outcome,
@@ -70,6 +72,7 @@ SET kind = excluded.kind, version = excluded.version, body = excluded.body"""
 _RETRY = """
 UPDATE callboard_message SET attempt = ?, due = ifnull(?, due), retry_at = ?, error = ?
 WHERE number = ?"""
+_TRIED = "UPDATE callboard_message SET attempt = ?, deliveries = ?, error = ? WHERE number = ?"
 _BURY = """
 INSERT INTO callboard_dead
   (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
@@ -245,10 +248,15 @@ class UnitWriter:
                 case Tell():
                     number += 1
                     results.append(self._tell_named(unit, op, number))
-                case Cancel():
-                    results.append(self._cancel(unit, op))
-                case Execute():
-                    results.append(self._execute(op))
+                case Move():
+                    number += 1
+                    if not self._move(unit, op, number):
+                        return Outcome.VOID
+                    results.append(number)
+                case Cancel() | Execute():
+                    results.append(
+                        self._cancel(unit, op) if isinstance(op, Cancel) else self._execute(op)
+                    )
                 case Advance():
                     moved = advance(self._run, op, number)
                     if moved is None:
@@ -277,7 +285,7 @@ class UnitWriter:
                 return self._run(_DELETE_ONE, (number,)).rowcount == 1
 
     def _aside(
-        self, unit: Unit, op: Room | Progress | Publish | Reserve | Edit | Note | Noted
+        self, unit: Unit, op: Room | Progress | Publish | Reserve | Edit | Note | Noted | Audit
     ) -> None:
         """Do what gives no result; what is published is not written."""
         if isinstance(op, Room):
@@ -287,7 +295,7 @@ class UnitWriter:
         elif isinstance(op, Reserve):
             self._run(_RESERVE, (op.mailbox, op.at, op.count))
             self._run(_FORGET, (op.mailbox, op.mailbox, op.forget))
-        elif isinstance(op, (Edit, Note, Noted)):
+        elif isinstance(op, (Edit, Note, Noted, Audit)):
             repair(self._run, op)
 
     def _make_room(self, unit: Unit, op: Room) -> None:
@@ -333,6 +341,17 @@ class UnitWriter:
         self._insert([message], number)
         return number
 
+    def _move(self, unit: Unit, op: Move, number: int) -> bool:
+        """Tell a message again under a new number; False: it is gone."""
+        message = op.message
+        if not self._run(_DELETE_IN, (message.mailbox, op.was)).fetchall():
+            message.number = 0
+            return False
+        unit.removed = [*unit.removed, op.was]
+        self._insert([message], number)
+        self._run(_TRIED, (message.attempt, message.deliveries, message.error, number))
+        return True
+
     def _cancel(self, unit: Unit, op: Cancel) -> bool:
         statement = _DELETE_NAMED if isinstance(op.target, str) else _DELETE_IN
         rows = self._run(statement, (op.mailbox, op.target)).fetchall()
@@ -361,7 +380,7 @@ def wanted(units: Sequence[Unit]) -> int:
         if unit.tells:
             count += len(unit.tells)
         elif unit.ops:
-            count += sum(isinstance(op, (Message, Tell)) for op in unit.ops)
+            count += sum(isinstance(op, (Message, Tell, Move)) for op in unit.ops)
     return count
 
 

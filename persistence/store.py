@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 #: The schema this code writes, and the oldest code that may still be a client of it.
-SCHEMA = 2
+SCHEMA = 3
 MIN_CLIENT = 1
 
 IfExists: TypeAlias = Literal["replace", "keep", "raise"]
@@ -153,6 +153,24 @@ class Cancel(msgspec.Struct, gc=False):
     target: str | int
 
 
+class Move(msgspec.Struct, gc=False):
+    """Remove a message, and tell it again as this one, which is due at another instant.
+
+    The unit is void when it is gone: it was handled, cancelled or replaced meanwhile.
+    """
+
+    was: int
+    message: Message
+
+
+class Audit(msgspec.Struct, gc=False):
+    """Note who has changed what by hand."""
+
+    at: int
+    who: str
+    command: str
+
+
 class Execute(msgspec.Struct, gc=False):
     """Run a statement of the user's in the transaction."""
 
@@ -217,7 +235,7 @@ class Noted(msgspec.Struct, gc=False):
 
 Op: TypeAlias = (
     Message | Tell | Cancel | Execute | Room | Publish | Progress | Reserve | Advance
-    | Edit | Note | Noted
+    | Edit | Note | Noted | Move | Audit
 )  # fmt: skip
 
 

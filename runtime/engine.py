@@ -18,7 +18,7 @@ from ..actors.supervisor import Supervisor, SupervisorSpec
 from ..actors.timer import TimerActor
 from ..clock import monotonic
 from ..errors import MailboxNotFound, MessageError, StoreError
-from ..persistence.store import Cancel, Outcome, Room, Tell, Unit
+from ..persistence.store import Cancel, Move, Outcome, Room, Tell, Unit
 from .hub import publish
 from .repairing import Repairing
 
@@ -426,8 +426,9 @@ class Engine:
                         cause=message.cause)  # fmt: skip
 
     def _removed(self, unit: Unit) -> None:
-        numbers = {op.message.mailbox if isinstance(op, Tell) else op.mailbox
-                   for op in unit.ops or () if isinstance(op, (Tell, Cancel, Room))}  # fmt: skip
+        numbers = {op.message.mailbox if isinstance(op, (Tell, Move)) else op.mailbox
+                   for op in unit.ops or ()
+                   if isinstance(op, (Tell, Cancel, Room, Move))}  # fmt: skip
         for mailbox_id in numbers:
             mailbox = self.mailboxes.get(mailbox_id)
             if mailbox is None:

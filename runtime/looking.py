@@ -86,7 +86,7 @@ class Looking:
     def timers(self, mailbox: Any) -> list[TimerInfo]:
         """See Runtime.timers."""
         names = self._names()
-        number = None if mailbox is None else self._row(mailbox).id
+        number = None if mailbox is None else self.row(mailbox).id
         return [
             TimerInfo(m.number, m.name, names.get(m.mailbox, "?"), m.key, m.kind,
                       instant(m.due or 0), m.attempt)
@@ -95,7 +95,7 @@ class Looking:
 
     def peek(self, mailbox: Any, n: int) -> list[MessageInfo]:
         """See Runtime.peek."""
-        row = self._row(mailbox)
+        row = self.row(mailbox)
         running = self._running().get(row.id, set()) if self._owned() else set()
         found = self._store.peek(row.id, self._clock.now(), max(0, min(n, MOST)))
         return [self._info(m, row.name, running) for m in found]
@@ -103,7 +103,7 @@ class Looking:
     def dead(self, mailbox: Any) -> list[DeadLetter]:
         """See Runtime.dead."""
         names = self._names()
-        number = None if mailbox is None else self._row(mailbox).id
+        number = None if mailbox is None else self.row(mailbox).id
         return [_letter(row, names.get(row.mailbox, "?")) for row in self._store.dead(number, MOST)]
 
     def find(self, target: int | str) -> MessageInfo | None:
@@ -127,7 +127,7 @@ class Looking:
 
     def state(self, mailbox: Any, key: str | int | None) -> Any:
         """See Runtime.state."""
-        row = self._row(mailbox)
+        row = self.row(mailbox)
         if row.declaration.keyed and key is None:
             msg = f"mailbox {row.name!r} is keyed: say whose state with key=..."
             raise MessageError(msg)
@@ -140,7 +140,7 @@ class Looking:
 
     def pause(self, mailbox: Any, *, paused: bool) -> None:
         """See Runtime.pause."""
-        self._store.pause(self._row(mailbox).id, paused=paused)
+        self._store.pause(self.row(mailbox).id, paused=paused)
 
     def requeue(self, number: int, told: Callable[[], None], events: Events) -> int:
         """See Runtime.requeue."""
@@ -163,7 +163,13 @@ class Looking:
             events.emit("message.discarded", mailbox=name, id=number)
         return gone
 
-    def _row(self, mailbox: Any) -> MailboxRow:
+    def row(self, mailbox: Any) -> MailboxRow:
+        """Return the store's row of a mailbox.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+
+        """
         name = self._registry.name_of(mailbox)
         rows = {row.name: row for row in self._store.mailboxes()}
         if name in rows:

@@ -155,6 +155,44 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class CauseInfo:
+    """One message of the chain that led to another.
+
+    Attributes:
+        id: its number.
+        mailbox: where it was told; of a lost one the mailbox that handled it.
+        key: for which actor.
+        kind: of the message.
+        state: as of a MessageInfo; ``"lost"``: it was handled and not kept, so the chain ends here.
+        told_at: when, UTC.
+
+    """
+
+    id: int
+    mailbox: str
+    key: str | None
+    kind: str | None
+    state: str
+    told_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditInfo:
+    """A change that somebody made by hand.
+
+    Attributes:
+        at: when, UTC.
+        who: user and process.
+        command: as it was typed.
+
+    """
+
+    at: datetime
+    who: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """The store and this process in numbers.
 

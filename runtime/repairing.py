@@ -23,12 +23,16 @@ logger = logging.getLogger("callboard")
 class Wish(msgspec.Struct, omit_defaults=True):
     """What a client's note asks for: a restart, or with ``edit`` a state to be written.
 
+    With ``gone`` it asks for nothing but that these messages, which the client has removed, be
+    dropped from memory too.
+
     Attributes:
         actor: name of the mailbox or supervisor.
         supervisor: it is one.
         key: of the actor, in a keyed mailbox; None: all of it.
         number: the store's number of the mailbox.
         state: kind, version and JSON text; None: it begins anew.
+        gone: numbers of messages.
 
     """
 
@@ -38,6 +42,7 @@ class Wish(msgspec.Struct, omit_defaults=True):
     edit: bool = False
     number: int = 0
     state: tuple[str, int, str] | None = None
+    gone: tuple[int, ...] = ()
 
 
 class Repairing:
@@ -74,7 +79,10 @@ class Repairing:
         if not wish.edit:
             if struck:
                 committer.commit(Unit(ops=struck))
-            self._restart(wish)
+            if wish.gone:
+                self._drop(wish)
+            else:
+                self._restart(wish)
             return
         unit = Unit(ops=[_edit(wish), *struck])
         found = self._mailboxes.get(wish.actor)
@@ -117,6 +125,14 @@ class Repairing:
             except msgspec.DecodeError:
                 logger.warning("a note that this version does not understand is dropped: %s", body)
                 yield name, None
+
+    def _drop(self, wish: Wish) -> None:
+        found, timers = self._mailboxes.get(wish.actor), self._environment.timers
+        if found is None or timers is None:
+            return  # nobody here declares it: nothing of it is in memory
+        for number in wish.gone:
+            found.drop(number)
+            timers.drop(found.id, number)
 
     def _restart(self, wish: Wish) -> None:
         found = (self._supervisors if wish.supervisor else self._mailboxes).get(wish.actor)

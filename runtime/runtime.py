@@ -9,12 +9,14 @@ from ..actors.limits import Limits
 from ..actors.retry import RetryPolicy
 from ..events import Events
 from ..persistence.sqlite import SqliteStore
+from .acting import Acting
 from .config import configure
 from .feed import BUFFER, Feed, Feeds
 from .host import Host, Role
 from .logs import LogSubscriber
 from .looking import Looking
 from .mailbox_ref import MailboxRef
+from .past import Past
 from .registry import Registry, caller_scope
 from .repair import Repairs
 from .schedules import Schedules
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     )
     from .records import (
         ActorInfo,
+        AuditInfo,
+        CauseInfo,
         DeadLetter,
         MailboxInfo,
         MessageInfo,
@@ -114,6 +118,8 @@ class Runtime:
         self._looking = Looking(
             self._store, self._registry, clock, self._store.companion.slots, self._host.owned
         )
+        self._past = Past(self._store, self._looking)
+        self._acting = Acting(self, self._store, self._host, self._sender, self._looking, clock)
 
     def __repr__(self) -> str:
         """Show the store and the role."""
@@ -986,3 +992,156 @@ class Runtime:
         """
         self._schedules.pause(mailbox, self._looking, paused=False)
         self._host.look_again()
+
+    # --- by hand -----------------------------------------------------------------------------
+
+    def why(self, id: int) -> list[CauseInfo]:
+        """Return the chain that led to a message: itself, what told it, what told that, and so on.
+
+        It ends at a message that was told from outside, or with one whose state is ``"lost"``: it
+        was handled and its mailbox does not retain what it has handled.
+
+        Args:
+            id: number of a message that waits, is dead or is kept.
+
+        Raises:
+            LookupError: the store holds no message of that number.
+
+        """
+        return self._past.why(id)
+
+    def history(self, mailbox: Any, key: str | int | None = None, n: int = 10) -> list[MessageInfo]:
+        """Return what a mailbox has handled and keeps, the newest first, with results.
+
+        Args:
+            mailbox: of it; declared with ``retain=``.
+            key: of this actor only.
+            n: at most so many.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+            ConfigError: it keeps no handled messages.
+
+        """
+        return self._past.history(mailbox, key, n)
+
+    def reschedule(
+        self, id: int, *, after: float | str | timedelta | None = None, at: datetime | None = None
+    ) -> int:
+        """Move a future call or a retry to another instant, durably; returns its new number.
+
+        It is removed and told again in one transaction, with its id, attempts and cause; what
+        expires does so as long after it is due as before. If its handler runs, that turn is void.
+
+        Args:
+            id: its number.
+            after: so long from now: seconds, a ``timedelta``, or text such as ``"30m"``.
+            at: an aware ``datetime``.
+
+        Raises:
+            LookupError: it is none, or was handled, cancelled or replaced.
+            MessageError: the instant is not understood.
+            CallboardError: it is called inside a handler.
+
+        """
+        return self._acting.reschedule(id, after, at)
+
+    def fire(self, id: int) -> int:
+        """Have a future call or a retry be due now, durably; returns its new number.
+
+        Args:
+            id: its number.
+
+        Raises:
+            LookupError: it is none, or was handled, cancelled or replaced.
+            CallboardError: it is called inside a handler.
+
+        """
+        return self._acting.fire(id)
+
+    def purge(self, mailbox: Any, *, older: float | str | timedelta) -> int:
+        """Cancel what waits in a mailbox and was told so long ago; returns how many.
+
+        Future calls and retries not yet due stay. It goes on in transactions of 500: a crash leaves
+        the rest, and the same call does the rest.
+
+        Args:
+            mailbox: of it.
+            older: the age: seconds, a ``timedelta``, or text such as ``"7d"``.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+            MessageError: the age is not understood.
+            CallboardError: it is called inside a handler.
+
+        """
+        return self._acting.purge(mailbox, older)
+
+    def purgeable(self, mailbox: Any, *, older: float | str | timedelta) -> int:
+        """Return how many messages :meth:`purge` would cancel.
+
+        Args:
+            mailbox: of it.
+            older: as for :meth:`purge`.
+
+        """
+        return self._acting.purgeable(mailbox, older)
+
+    def audit(self, command: str, who: str | None = None) -> None:
+        """Note, durably, a change that somebody has made by hand.
+
+        Args:
+            command: as it was typed.
+            who: default: this process's user, and its number.
+
+        """
+        self._acting.audit(command, who)
+
+    def audits(self, n: int = 100) -> list[AuditInfo]:
+        """Return the changes that were made by hand, the newest first.
+
+        Args:
+            n: at most so many.
+
+        """
+        return self._past.audits(n)
+
+    def backup(self, path: str | Path) -> int:
+        """Copy the store as of one moment, beside whoever writes; returns the copy's bytes.
+
+        The copy appears when it is whole, checked and on disk, readable by this user alone.
+
+        Args:
+            path: of the copy; nothing may be there.
+
+        Raises:
+            StoreError: there is a file already, no room, or the copy is damaged.
+
+        """
+        from pathlib import Path
+
+        from ..persistence.sqlite_copy import back_up
+
+        return back_up(self._config.path, Path(path))
+
+    def select(
+        self, sql: str, *, limit: int = 1000, timeout: float = 5.0
+    ) -> tuple[list[str], list[Any], bool]:
+        """Ask the store in SQL, on a connection that can only read.
+
+        Args:
+            sql: one SELECT.
+            limit: at most so many rows.
+            timeout: seconds.
+
+        Returns:
+            the names of the columns, the rows, and whether there are more.
+
+        Raises:
+            MessageError: the statement does more than read, or is wrong; below it, as a
+                ``TimeoutError``: it did not end in its time.
+
+        """
+        from ..persistence.sqlite_select import select
+
+        return select(self._config.path, sql, limit, timeout)

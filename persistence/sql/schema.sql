@@ -1,5 +1,5 @@
--- Schema 1. A new store is made from this and schema_2.sql; migrations.py adds what an older one
--- lacks.
+-- Schema 1. A new store is made from this and the scripts that follow; migrations.py adds what an
+-- older one lacks.
 -- All instants are microseconds since 1970, UTC. All names begin with callboard_, because this may
 -- be the user's own database.
 

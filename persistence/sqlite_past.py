@@ -1,0 +1,82 @@
+"""What a store knows of the past: causes, kept messages of one actor, changes made by hand.
+
+Each call takes the store's ``query``, which reads what is committed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .store import Params
+
+    Query = Callable[[str, Params], list[Any]]
+
+_LINKS = """
+SELECT number, mailbox, key, kind, told_at, cause, sender,
+  CASE WHEN due IS NULL THEN 'waiting' ELSE 'later' END
+FROM callboard_message WHERE number = :number
+UNION ALL
+SELECT number, mailbox, key, kind, told_at, cause, sender, 'dead'
+FROM callboard_dead WHERE number = :number
+UNION ALL
+SELECT number, mailbox, key, kind, told_at, cause, sender, 'handled'
+FROM callboard_done WHERE number = :number"""
+_HISTORY = """
+SELECT number FROM callboard_done
+WHERE mailbox = :mailbox AND (:key IS NULL OR key = :key) ORDER BY number DESC LIMIT :limit"""
+_OLD = """
+SELECT number FROM callboard_message
+WHERE mailbox = :mailbox AND number > :after AND told_at < :before
+  AND (due IS NULL OR due <= :now) ORDER BY number LIMIT :limit"""
+_DEAD = """
+SELECT number FROM callboard_dead WHERE mailbox = :mailbox AND number > :after
+ORDER BY number LIMIT :limit"""
+_AUDIT = "SELECT at, who, command FROM callboard_audit ORDER BY number DESC LIMIT ?"
+
+
+class Link(msgspec.Struct, frozen=True):
+    """One message of a chain of causes: ``state`` as a MessageInfo's, ``cause`` what told it."""
+
+    number: int
+    mailbox: int
+    key: str | None
+    kind: str
+    told_at: int
+    cause: int | None
+    sender: str | None
+    state: str
+
+
+def link(query: Query, number: int) -> Link | None:
+    """Return where a message stands in its chain; None: the store holds it no longer."""
+    rows = query(_LINKS, {"number": number})
+    return Link(*rows[0]) if rows else None
+
+
+def kept(query: Query, mailbox: int, key: str | None, limit: int) -> list[int]:
+    """Return the numbers of kept messages of a mailbox, or of one key, the newest first."""
+    return [row[0] for row in query(_HISTORY, {"mailbox": mailbox, "key": key, "limit": limit})]
+
+
+def old(  # noqa: PLR0917  (called once)
+    query: Query, mailbox: int, before: int, now: int, after: int, limit: int
+) -> list[int]:
+    """Return the numbers beyond ``after`` of what waits and was told before an instant."""
+    asked = {"mailbox": mailbox, "before": before, "now": now, "after": after, "limit": limit}
+    return [row[0] for row in query(_OLD, asked)]
+
+
+def dead(query: Query, mailbox: int, after: int, limit: int) -> list[int]:
+    """Return the numbers beyond ``after`` of a mailbox's dead letters."""
+    asked = {"mailbox": mailbox, "after": after, "limit": limit}
+    return [row[0] for row in query(_DEAD, asked)]
+
+
+def audits(query: Query, limit: int) -> list[tuple[int, str, str]]:
+    """Return (instant, who, command) of changes made by hand, the newest first."""
+    return query(_AUDIT, (limit,))

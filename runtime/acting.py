@@ -1,0 +1,148 @@
+"""Changes to what waits and what is dead, as people ask for them: by owner, client and offline.
+
+What waits is changed through the same units as a cancel, so an owner drops from memory what is gone
+and a turn that runs for it is void.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..actors.turn import current
+from ..clock import duration
+from ..errors import CallboardError, MessageError
+from ..persistence import sqlite_past
+from ..persistence.store import Audit, Cancel, Move, Note, Outcome, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from ..clock import Clock
+    from ..persistence.sqlite import SqliteStore
+    from ..persistence.store import Message, Op
+    from .host import Host
+    from .looking import Looking
+    from .sender import Delay, Sender
+
+# So many are changed in one transaction: nobody else waits long for the write lock.
+_PAGE = 500
+
+
+class Acting:
+    """Moves timers, empties mailboxes, notes who has changed what.
+
+    Args:
+        home: the runtime.
+        store: read for what is to be changed.
+        host: whose committer writes.
+        sender: reads delays.
+        looking: finds mailboxes.
+        clock: reads time.
+
+    """
+
+    def __init__(  # noqa: PLR0917  (built by one caller)
+        self, home: object, store: SqliteStore, host: Host, sender: Sender, looking: Looking,
+        clock: Clock,
+    ) -> None:  # fmt: skip
+        """Do nothing yet."""
+        self._home = home
+        self._store = store
+        self._host = host
+        self._sender = sender
+        self._looking = looking
+        self._clock = clock
+
+    def reschedule(self, number: int, after: Delay, at: datetime | None) -> int:
+        """See Runtime.reschedule."""
+        self._outside("reschedule")
+        due = self._sender.due(after, at)
+        if due is None:
+            msg = "reschedule takes after= or at=: when is it to be due?"
+            raise MessageError(msg)
+        return self._move(number, due)
+
+    def fire(self, number: int) -> int:
+        """See Runtime.fire."""
+        self._outside("fire")
+        return self._move(number, self._clock.now())
+
+    def purge(self, mailbox: Any, older: Delay) -> int:
+        """See Runtime.purge."""
+        self._outside("purge")
+        row = self._looking.row(mailbox)
+        gone = 0
+        for numbers in self._older(row.id, older):
+            ops: list[Op] = [Cancel(row.id, number) for number in numbers]
+            unit = Unit(ops=[*ops, *self._tell_owner(row.name, numbers)])
+            self._host.committer.commit(unit)
+            gone += sum(unit.results)
+        return gone
+
+    def purgeable(self, mailbox: Any, older: Delay) -> int:
+        """See Runtime.purgeable."""
+        return sum(map(len, self._older(self._looking.row(mailbox).id, older)))
+
+    def audit(self, command: str, who: str | None) -> None:
+        """See Runtime.audit."""
+        said = f"{getpass.getuser()} ({os.getpid()})" if who is None else who
+        self._host.committer.commit(Unit(ops=[Audit(self._clock.now(), said, command)]))
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _move(self, number: int, due: int) -> int:
+        found = self._store.find(None, number)
+        if found is None or found.due is None:
+            what = "no message" if found is None else "no future call but waits already: message"
+            msg = f"{what} {number}: rt.timers() lists the future calls and retries"
+            raise LookupError(msg)
+        name = next(row.name for row in self._store.mailboxes() if row.id == found.mailbox)
+        told = self._tell_owner(name, [number])
+        unit = Unit(ops=[Move(number, _moved(found, due)), *told])
+        self._host.committer.commit(unit)
+        if unit.outcome is not Outcome.COMMITTED:
+            msg = f"message {number} was handled, cancelled or replaced just now"
+            raise LookupError(msg)
+        return int(unit.results[0])
+
+    def _tell_owner(self, mailbox: str, numbers: list[int]) -> list[Op]:
+        """Have the owner in another process forget what it may hold in memory.
+
+        It would find out when a turn commits, which is void then, but only after its handler ran.
+        """
+        if self._host.engine is not None:
+            return []
+        return [Note(msgspec.json.encode({"actor": mailbox, "gone": numbers}).decode())]
+
+    def _older(self, mailbox: int, older: Delay) -> Iterator[list[int]]:
+        """Page through what waits and was told so long ago."""
+        now = self._clock.now()
+        try:
+            before = now - duration(older)
+        except ValueError as error:
+            msg = f"older= is not understood: {error}"
+            raise MessageError(msg) from error
+        after = 0
+        while numbers := sqlite_past.old(self._store.query, mailbox, before, now, after, _PAGE):
+            yield numbers
+            after = numbers[-1]
+
+    def _outside(self, verb: str) -> None:
+        if current(self._home) is not None:
+            msg = f"{verb}() inside a handler: it does not join a turn; do it from outside"
+            raise CallboardError(msg)
+
+
+def _moved(message: Message, due: int) -> Message:
+    """Return the message as it is due at another instant; its time to live moves with it."""
+    expires = message.expires_at
+    if expires is not None:
+        expires += due - (message.due or 0)
+    return msgspec.structs.replace(
+        message, due=due, expires_at=expires, number=0, value=None, gone=False
+    )
