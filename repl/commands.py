@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from .registry import Desk, command
+from .registry import Dead, Desk, Id, Json, Key, Mailbox, Schedule, Target, When, command
 from .render import Listing, Said, Value
 
 
@@ -70,7 +70,7 @@ def mailboxes(desk: Desk) -> Listing:
 
 
 @command
-def timers(desk: Desk, mailbox: str | None = None) -> Listing:
+def timers(desk: Desk, mailbox: Mailbox | None = None) -> Listing:
     """List future calls and retries that are not yet due, nearest first; times are UTC.
 
     Args:
@@ -87,7 +87,7 @@ def schedules(desk: Desk) -> Listing:
 
 
 @command
-def next(desk: Desk, schedule: str, *, n: int = 10) -> Listing:  # noqa: A001  (its name)
+def next(desk: Desk, schedule: Schedule, *, n: int = 10) -> Listing:  # noqa: A001  (its name)
     """Show the next instants of a schedule, in UTC and as the clock in its zone shows them.
 
     Args:
@@ -103,7 +103,7 @@ def next(desk: Desk, schedule: str, *, n: int = 10) -> Listing:  # noqa: A001  (
 
 
 @command
-def dead(desk: Desk, mailbox: str | None = None) -> Listing:
+def dead(desk: Desk, mailbox: Mailbox | None = None) -> Listing:
     """List the dead letters, oldest first; as JSON with their tracebacks.
 
     Args:
@@ -114,7 +114,7 @@ def dead(desk: Desk, mailbox: str | None = None) -> Listing:
 
 
 @command
-def peek(desk: Desk, mailbox: str, *, n: int = 10) -> Listing:
+def peek(desk: Desk, mailbox: Mailbox, *, n: int = 10) -> Listing:
     """Show the first messages of a mailbox without touching them.
 
     Args:
@@ -126,7 +126,7 @@ def peek(desk: Desk, mailbox: str, *, n: int = 10) -> Listing:
 
 
 @command
-def state(desk: Desk, mailbox: str, key: str | None = None) -> Value:
+def state(desk: Desk, mailbox: Mailbox, key: Key | None = None) -> Value:
     """Show an actor's committed state as JSON.
 
     Args:
@@ -143,7 +143,7 @@ def state(desk: Desk, mailbox: str, key: str | None = None) -> Value:
 
 
 @command
-def find(desk: Desk, id: str) -> Any:
+def find(desk: Desk, id: Id) -> Any:
     """Show one message, waiting or dead, by its number or, while it waits, by its sender's id.
 
     Args:
@@ -161,12 +161,12 @@ def find(desk: Desk, id: str) -> Any:
 @command
 def tell(
     desk: Desk,
-    mailbox: str,
-    message: str,
+    mailbox: Mailbox,
+    message: Json,
     *,
-    key: str | None = None,
-    after: str | None = None,
-    at: str | None = None,
+    key: Key | None = None,
+    after: When | None = None,
+    at: When | None = None,
     id: str | None = None,
 ) -> Said:
     """Send a message, durably; the process that owns the store handles it at once.
@@ -189,7 +189,7 @@ def tell(
 
 
 @command
-def cancel(desk: Desk, mailbox: str, id: str) -> Said:
+def cancel(desk: Desk, mailbox: Mailbox, id: Id) -> Said:
     """Remove a waiting message or a future call.
 
     Args:
@@ -204,7 +204,7 @@ def cancel(desk: Desk, mailbox: str, id: str) -> Said:
 
 
 @command
-def requeue(desk: Desk, id: int) -> Said:
+def requeue(desk: Desk, id: Dead) -> Said:
     """Send a dead letter again, its attempts forgotten.
 
     Args:
@@ -216,7 +216,7 @@ def requeue(desk: Desk, id: int) -> Said:
 
 
 @command
-def discard(desk: Desk, id: int) -> Said:
+def discard(desk: Desk, id: Dead) -> Said:
     """Delete a dead letter.
 
     Args:
@@ -230,7 +230,7 @@ def discard(desk: Desk, id: int) -> Said:
 
 
 @command
-def pause(desk: Desk, mailbox: str) -> Said:
+def pause(desk: Desk, mailbox: Target) -> Said:
     """Have a mailbox take no new turns, or a schedule not tick, durably; what is told waits.
 
     Args:
@@ -242,7 +242,7 @@ def pause(desk: Desk, mailbox: str) -> Said:
 
 
 @command
-def resume(desk: Desk, mailbox: str) -> Said:
+def resume(desk: Desk, mailbox: Target) -> Said:
     """Have a paused mailbox or schedule go on.
 
     Args:
