@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -82,8 +83,13 @@ class Child:
     def say(self, line: str) -> None:
         """Write a line to its standard input."""
         assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            seen = "\n".join(self.lines)
+            msg = f"it has ended and cannot be told {line!r}; it said:\n{seen}"
+            raise AssertionError(msg) from None
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal and wait for the end."""
@@ -93,7 +99,8 @@ class Child:
         self._reader.join(PATIENCE)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # what it ended without reading
+                    pipe.close()
 
     def end(self, timeout: float = PATIENCE) -> int:
         """Wait for it to end by itself; returns its exit code."""
