@@ -12,7 +12,7 @@ EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
 TOOLS := $(BIN)/lint-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention crash soak nightly clean FORCE
+.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention crash soak simulate nightly clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,7 +99,11 @@ contention: $(TOOLS) ## have neighbours write beside a saturated owner (MINUTES=
 soak: $(TOOLS) ## run mixed load for an hour (MINUTES=60), and see that nothing grows
 	$(BIN)/python -m tests.soak $(or $(MINUTES),60)
 
-nightly: contention crash soak ## all that takes long
+simulate: SEEDS = 10000
+simulate: $(TOOLS) ## run whole runtimes in 10,000 seeded orders with crashes (SEEDS=, FIRST=)
+	$(BIN)/python -m tests.simulate --seeds $(SEEDS) --first $(or $(FIRST),0)
+
+nightly: contention simulate crash soak ## all that takes long
 
 clean: ## remove what was built; .venv too
 	rm -rf .venv .tree build dist *.egg-info .coverage htmlcov

@@ -110,6 +110,8 @@ class Events:
         """Start with nobody listening and no thread."""
         self.on = False
         self.flow = False
+        #: Tell on the thread that emits: where there is but one.
+        self.at_once = False
         self._now = now
         self._subscribers: list[tuple[str, Callable[[Event], object]]] = []
         self._queue: deque[Event] = deque()
@@ -144,6 +146,9 @@ class Events:
     def emit(self, name: str, **fields: Any) -> None:
         """Queue one event for the subscribers; call only when :attr:`on`."""
         event = Event(name, self._now(), fields)
+        if self.at_once:
+            self._tell(event)
+            return
         with self._more:
             if len(self._queue) >= _BOUND:
                 self._dropped += 1
@@ -186,15 +191,18 @@ class Events:
                         return
                 event = self._queue.popleft()
                 self._telling = True
-            for entry in self._subscribers:
-                prefix, callback = entry
-                if not event.name.startswith(prefix):
-                    continue
-                try:
-                    callback(event)
-                except Exception:
-                    logger.exception("event subscriber %r raised and was removed", callback)
-                    self._remove(entry)
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        for entry in self._subscribers:
+            prefix, callback = entry
+            if not event.name.startswith(prefix):
+                continue
+            try:
+                callback(event)
+            except Exception:
+                logger.exception("event subscriber %r raised and was removed", callback)
+                self._remove(entry)
 
     def _remove(self, entry: tuple[str, Callable[[Event], object]]) -> None:
         with self._lock:

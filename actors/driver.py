@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..clock import monotonic, sleep
+from ..clock import SECOND, monotonic, sleep
 from ..persistence.committer import ThreadWaiter, Waiter
 from .cell import Wake
 
@@ -65,6 +65,49 @@ class Driver(Protocol):
 
     def waiter(self) -> Waiter:
         """Return what a thread may wait on."""
+        ...
+
+    def seconds(self) -> float:
+        """Return seconds that only grow, by which is judged what is done now and then."""
+        ...
+
+    def drain_soon(self) -> None:
+        """Have the system cells stepped soon: the caller must not wait for the store."""
+        ...
+
+    def blocked(self) -> None:
+        """Note that a handler waits for another's answer."""
+        ...
+
+    def unblocked(self) -> None:
+        """Note that it goes on."""
+        ...
+
+    def leave_behind(self, thread: threading.Thread) -> None:
+        """Count a thread out whose handler ran past its timeout."""
+        ...
+
+    # --- for the runtime ---------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """A cell is ready or being stepped."""
+        ...
+
+    def next_deadline(self) -> int | None:
+        """Return the earliest instant that a cell waits for."""
+        ...
+
+    def start(self) -> None:
+        """Begin to step."""
+        ...
+
+    def stop(self, timeout: float) -> list[threading.Thread]:
+        """Step no more; returns the threads that still run a handler after so many seconds."""
+        ...
+
+    def rest(self, seconds: float) -> None:
+        """Wait a moment for handlers to end."""
         ...
 
 
@@ -200,6 +243,10 @@ class ThreadDriver:
     def waiter(self) -> Waiter:
         """See Driver."""
         return ThreadWaiter()
+
+    def seconds(self) -> float:
+        """See Driver."""
+        return monotonic()
 
     def drain_soon(self) -> None:
         """Have the clock thread drain: the caller's thread must not wait for the store."""
@@ -434,6 +481,10 @@ class SeededDriver:
     def waiter(self) -> Waiter:
         """See Driver."""
         return _PumpWaiter(self)
+
+    def seconds(self) -> float:
+        """See Driver: here they pass as the clock is moved."""
+        return self._clock.now() / SECOND
 
     def drain_soon(self) -> None:
         """Leave it to :meth:`run`."""

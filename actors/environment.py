@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from .asks import Asks
+from .window import PER_KEY, WINDOW
 
 if TYPE_CHECKING:
     from ..clock import Clock
@@ -15,8 +16,26 @@ if TYPE_CHECKING:
     from ..persistence.slots import Slots
     from ..persistence.store import Message, Store
     from .aio import Loop
-    from .driver import ThreadDriver
+    from .driver import Driver
     from .worker_cell import WorkerCell
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is held in memory; small in simulations, where it is to be paged all the time.
+
+    Attributes:
+        window: messages of a mailbox.
+        per_key: those of one key.
+        near: timers of all mailboxes.
+        least: those of each at least.
+
+    """
+
+    window: int = WINDOW
+    per_key: int = PER_KEY
+    near: int = 8192
+    least: int = 16
 
 
 class Timers(Protocol):
@@ -40,6 +59,7 @@ class Environment:
         random: for jitter; seeded in simulations.
         starved: workers that wait until the committer has room, or is healthy again.
         asks: those that are not answered yet.
+        sizes: of what is held in memory.
 
     """
 
@@ -47,7 +67,7 @@ class Environment:
     store: Store
     committer: Committer
     clock: Clock
-    driver: ThreadDriver
+    driver: Driver
     events: Events
     slots: Slots
     loop: Loop
@@ -55,6 +75,7 @@ class Environment:
     starved: list[WorkerCell] = field(default_factory=list)
     timers: Timers | None = None
     asks: Asks = field(default_factory=Asks)
+    sizes: Sizes = Sizes()
 
     @property
     def may_run(self) -> bool:

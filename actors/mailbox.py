@@ -73,8 +73,9 @@ class MailboxActor(Cell):
         self.asks = Answering(self)
         stateful = spec.behaviour.state is not None
         self.window = Window(
-            keyed=spec.keyed, exclusive=stateful or (spec.workers == 1 and spec.order == "block")
-        )
+            keyed=spec.keyed, exclusive=stateful or (spec.workers == 1 and spec.order == "block"),
+            size=environment.sizes.window, per_key=environment.sizes.per_key,
+        )  # fmt: skip
         self.cells: list[WorkerCell] = []
         self.activations: dict[str | None, Activation] = {}
         self.retiring: list[Activation] = []

@@ -201,7 +201,9 @@ class Recovery:
         woken: list[WorkerCell] = []
         with mailbox.lock:
             if clean:
-                for key in {*self.faulted, *self.until} - {*self._edited, *self._failing}:
+                kept = {*self._edited, *self._failing}
+                # Sorted: the order of a set of texts is another in each process.
+                for key in sorted({*self.faulted, *self.until} - kept, key=str):
                     mailbox.window.unblock(key)
                 self.faulted.clear()
                 self.until.clear()
@@ -279,7 +281,7 @@ class Recovery:
                     del self._edited[key]
                     self._forgive(key)
                     done.append(key)
-            done += self._overturned - running
+            done += sorted(self._overturned - running, key=str)
             self._overturned &= running
             self.draining = bool(self._overturned) or any(
                 each is not None for each in self._edited.values()

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from .environment import Environment
     from .mailbox import MailboxActor
 
-#: So many near timers are held over all mailboxes, and at least so many of each.
-NEAR, LEAST = 8192, 16
-
 
 class Near:
     """The nearest timers of one mailbox. Pure.
@@ -171,7 +168,8 @@ class TimerActor(Cell):
     @property
     def limit(self) -> int:
         """The most timers of one mailbox that are kept in memory."""
-        return max(LEAST, NEAR // max(1, len(self._mailboxes)))
+        sizes = self.environment.sizes
+        return max(sizes.least, sizes.near // max(1, len(self._mailboxes)))
 
     def _take(self, message: Message) -> None:
         near = self._near.get(message.mailbox)

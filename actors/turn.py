@@ -16,7 +16,7 @@ import enum
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from ..clock import instant, monotonic
+from ..clock import instant
 from ..errors import MessageError, TurnEnded
 from ..persistence.store import Execute, Message, Op, Params, Progress, Tell, Unit
 
@@ -226,7 +226,7 @@ class Context:
         if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
             msg = f"progress takes a fraction from 0.0 to 1.0, got {fraction!r}"
             raise MessageError(msg)
-        now = monotonic()
+        now = turn.environment.driver.seconds()
         if fraction < 1 and now - turn.reported < _SELDOM:
             return
         turn.reported = now

@@ -106,6 +106,9 @@ class SqliteStore(SqliteReader):
         self._presence: Presence | None = None
         self._gone: StoreGone | None = None
         self._was_gone = False
+        #: Called before each transaction ("begin") and when it is on disk ("committed"), outside
+        #: the gate: where a simulation refuses, crashes, or has others go on meanwhile.
+        self.probe: Callable[[str], None] = lambda _: None
         #: Called when the files were found to be others.
         self.on_gone: Callable[[], None] = lambda: None
         register(self)
@@ -201,9 +204,12 @@ class SqliteStore(SqliteReader):
         """See Store."""
         if epoch is None:
             self._look_as_client()
+        self.probe("begin")
         gate, writer = self._parts()
         with gate:
-            return writer.write(units, epoch, seen)
+            written = writer.write(units, epoch, seen)
+        self.probe("committed")
+        return written
 
     def look(self, *, epoch: int | None, seen: int) -> Written:
         """See Store."""
@@ -426,16 +432,20 @@ class SqliteStore(SqliteReader):
         if self._connection is None:
             msg = f"{self._path} was closed meanwhile"
             raise StoreError(msg)
-        return _Transaction(gate, self._connection, self._path)
+        return _Transaction(gate, self._connection, self._path, self.probe)
 
 
 class _Transaction:
     """A small transaction behind the gate: ``with … as run: run(sql, params)``."""
 
-    def __init__(self, gate: Gate, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self, gate: Gate, connection: sqlite3.Connection, path: Path, probe: Callable[[str], None]
+    ) -> None:
         self._gate, self._connection, self._path = gate, connection, path
+        self._probe = probe
 
     def __enter__(self) -> Any:
+        self._probe("begin")
         self._gate.__enter__()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -460,6 +470,8 @@ class _Transaction:
                 self._gate.__exit__()
         if isinstance(error, sqlite3.Error):
             fail(error, self._path)
+        if error is None:
+            self._probe("committed")
 
 
 def _use_wal(connection: sqlite3.Connection, path: Path) -> None:

@@ -7,10 +7,11 @@ committed to whom it is for, and watches for what other processes have written.
 from __future__ import annotations
 
 import contextlib
+from random import Random
 from typing import TYPE_CHECKING
 
 from ..actors.cron import CronActor
-from ..actors.environment import Environment
+from ..actors.environment import Environment, Sizes
 from ..actors.mail import Flood, MailboxSpec, Refill, SetPaused
 from ..actors.mailbox import MailboxActor
 from ..actors.overlooked import overlooked
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..actors.asks import Asked
-    from ..actors.driver import ThreadDriver
+    from ..actors.driver import Driver
     from ..actors.ticks import ScheduleSpec
     from ..clock import Clock
     from ..events import Events
@@ -56,6 +57,8 @@ class Engine:
         host_loop: the host's event loop, if it has one.
         hub: told what was published.
         give_up: called when a part that cannot be missed keeps failing, or ownership is lost.
+        random: for jitter.
+        sizes: of what is held in memory.
 
     """
 
@@ -66,19 +69,22 @@ class Engine:
         store: Store,
         committer: Committer,
         clock: Clock,
-        driver: ThreadDriver,
+        driver: Driver,
         events: Events,
         slots: Slots,
         host_loop: asyncio.AbstractEventLoop | None,
         hub: Hub,
         give_up: Callable[[BaseException], None],
+        random: Random | None = None,
+        sizes: Sizes = Sizes(),
     ) -> None:
         """Build the tree; nothing runs before :meth:`start`."""
         from ..actors.aio import Loop  # asyncio: 15 ms that `import callboard` need not take
 
         self.environment = Environment(
-            home, store, committer, clock, driver, events, slots, Loop(host_loop)
-        )
+            home, store, committer, clock, driver, events, slots, Loop(host_loop),
+            random or Random(), sizes=sizes,
+        )  # fmt: skip
         self._give_up = give_up
         self._hub = hub
         self.root = Supervisor.launch(self.environment, "root", give_up=give_up)
@@ -97,7 +103,8 @@ class Engine:
         self._names: dict[str, MailboxActor] = {}
         self.repairing = Repairing(self.environment, self._names, self.supervisors)
         #: When the last look at the store ended: what a watchdog judges by.
-        self.pulsed = self._swept = monotonic()
+        self.pulsed = monotonic()
+        self._swept = driver.seconds()
         self._changes = -1
         self._rings = 0
         self._looking = False
@@ -330,8 +337,8 @@ class Engine:
             if mailbox.recovery.draining:
                 mailbox.post(Refill())
         crowded = any(len(m.activations) > _MANY_ACTORS for m in self.mailboxes.values())
-        if crowded or monotonic() - self._swept > SWEEP:
-            self._swept = monotonic()
+        if crowded or environment.driver.seconds() - self._swept > SWEEP:
+            self._swept = environment.driver.seconds()
             for mailbox in list(self.mailboxes.values()):
                 mailbox.sweep()
             with contextlib.suppress(StoreError):

@@ -18,22 +18,20 @@ import weakref
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..actors.turn import Phase, current
-from ..clock import monotonic, sleep
+from ..clock import monotonic
 from ..errors import SchemaTooNew, StoreError, StoreOwned
-from ..persistence.committer import Committer
 from ..persistence.presence import gone
 from ..persistence.slots import Slots
 from ..persistence.sqlite_open import of_os
 from ..persistence.store import SCHEMA
 from .hub import Hub, publish
 from .ownership import Ownership
-from .wire import Ringer
+from .parts import Parts
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from ..actors.driver import ThreadDriver
     from ..actors.mail import MailboxSpec
     from ..actors.supervisor import SupervisorSpec
     from ..actors.ticks import ScheduleSpec
@@ -47,6 +45,7 @@ if TYPE_CHECKING:
     from .line import Line
     from .registry import Registry
     from .schedules import Schedules
+    from .wire import Ringer
 
 Role = Literal["client", "standby", "owner"]
 #: Seconds without a look at the store after which an owner counts as stuck.
@@ -65,6 +64,7 @@ class Host:
         clock: of deadlines.
         events: told here.
         threads: the most threads that run handlers.
+        parts: makes what steps, commits and rings.
 
     """
 
@@ -77,6 +77,7 @@ class Host:
         clock: Clock,
         events: Events,
         threads: int,
+        parts: Parts = Parts(),
     ) -> None:
         """Be a client; open nothing."""
         self.role: Role = "client"
@@ -93,7 +94,8 @@ class Host:
         self._lock = threading.RLock()
         self._slots: Slots | None = None
         self._bell: Bell | None = None
-        self._ringer = Ringer(lambda: store.companion.socket)
+        self._parts = parts
+        self._ringer = parts.ringer(lambda: store.companion.socket)
         self._ownership = Ownership(store.companion.owner)
         store.on_gone = registry.forget_rows
         self.hub = Hub()
@@ -104,8 +106,14 @@ class Host:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._commits = 0
         self._counts = (0, 0)
-        self.committer = Committer(store, _ClientHooks(self._ringer, self._said), pause=sleep)
+        self.committer = parts.committer(store, _ClientHooks(self._ringer, self._said))
         _hosts.add(self)
+
+    def equip(self, parts: Parts) -> None:
+        """Use other parts from now on; it must not be started."""
+        self._parts = parts
+        self._ringer = parts.ringer(lambda: self.store.companion.socket)
+        self._renew_committer()
 
     @property
     def line(self) -> Line:
@@ -164,7 +172,7 @@ class Host:
         with self._lock:
             if self.started:
                 return
-            _living()  # now: a standby is to take over at once
+            self._parts.load()  # now: a standby is to take over at once
             self._schedules.check()
             self.store.renew()
             self._refuse_newer()
@@ -185,13 +193,13 @@ class Host:
             self.role = "standby"
             since = monotonic()
             self._say("standby", owner=pid)
-            self._ownership.stand_by(lambda: self._take_over(monotonic() - since))
+            self._parts.stand_by(self._ownership, lambda: self._take_over(monotonic() - since))
 
     def stop(self, timeout: float) -> None:
         """Become a client again, and close the store; the next call opens it again."""
         if self._on_own_thread():
             # A handler cannot wait for itself: the rest is done by a thread that can.
-            threading.Thread(target=self.stop, args=(timeout,), name="callboard-stop").start()
+            self._parts.aside(lambda: self.stop(timeout))
             return
         with self._lock:
             if self.started:
@@ -290,7 +298,7 @@ class Host:
 
     def _renew_committer(self) -> None:
         self._commits += self.committer.commits
-        self.committer = Committer(self.store, _ClientHooks(self._ringer, self._said), pause=sleep)
+        self.committer = self._parts.committer(self.store, _ClientHooks(self._ringer, self._said))
 
     def _keep_counts(self, engine: Engine) -> None:
         handled, failed = engine.counts()
@@ -347,21 +355,20 @@ class Host:
             raise
 
     def _become_owner(self, waited: float) -> None:
-        engine_type, driver_type = _living()
+        from .engine import Engine  # an owner's: `import callboard` need not take their 20 ms
+
         self._slots = Slots(self.store.companion.slots)
         now = self._clock.now()
         running = self._slots.running()
         # Cleared first: killed between the two, a death is forgotten rather than counted twice.
         self._slots.clear()
         epoch, last, killers = self.store.take_over(running, now)
-        driver = driver_type(
-            self._clock, self._threads, on_short=self._short,
-            pulse=self._pulse,
-        )  # fmt: skip
-        engine = engine_type(
+        driver = self._parts.driver(self._clock, self._threads, self._short, self._pulse)
+        engine = Engine(
             self._home, store=self.store, committer=self.committer, clock=self._clock,
             driver=driver, events=self._events, slots=self._slots, host_loop=self._loop,
-            hub=self.hub, give_up=self._give_up,
+            hub=self.hub, give_up=self._give_up, random=self._parts.random,
+            sizes=self._parts.sizes,
         )  # fmt: skip
         self.committer.become(engine, epoch, last)
         for above in self._registry.supervisors.values():
@@ -371,10 +378,7 @@ class Host:
         for schedule, stored in self._schedules.store_all():
             engine.schedule(schedule, stored)
         self.engine, self.role = engine, "owner"
-        from .bell import Bell  # with the frames 5 ms, which `import callboard` need not take
-        from .desk import Desk
-
-        self._bell = Bell(self.store.companion.socket, engine.ring, Desk(engine, self.hub))
+        self._bell = self._parts.bell(self.store.companion, engine, self.hub)
         if self._events.on:
             self._events.emit("owner.taken", epoch=epoch, waited=waited)
             names = {row.id: row.name for row in self.store.mailboxes()}
@@ -426,7 +430,7 @@ class Host:
     def _give_up(self, error: BaseException) -> None:
         """Stop because a part that cannot be missed keeps failing, or ownership is lost."""
         self.failure = error
-        threading.Thread(target=self.stop, args=(1.0,), name="callboard-stop").start()
+        self._parts.aside(lambda: self.stop(1.0))
 
     def _refuse_newer(self) -> None:
         if self.store.schema > SCHEMA:
@@ -459,14 +463,6 @@ class Host:
     def _say(self, role: Role, **fields: object) -> None:
         if self._events.on:
             self._events.emit("runtime.started", role=role, **fields)
-
-
-def _living() -> tuple[type[Engine], type[ThreadDriver]]:
-    """Load the living parts: an owner's, so that `import callboard` need not take their 20 ms."""
-    from ..actors.driver import ThreadDriver
-    from .engine import Engine
-
-    return Engine, ThreadDriver
 
 
 class _ClientHooks:

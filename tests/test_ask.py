@@ -25,6 +25,7 @@ from callboard import (
     Runtime,
     WorkerActor,
 )
+from callboard.actors.driver import ThreadDriver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -694,6 +695,7 @@ def test_asking_handlers_do_not_use_up_the_threads(tmp_path: Path) -> None:
         engine = rt._host.engine
         assert engine is not None
         driver = engine.environment.driver
+        assert isinstance(driver, ThreadDriver)
         rt.ask("level0", 1)
         with driver._lock:
             assert driver._away == 0

@@ -10,8 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from callboard.actors.environment import Sizes
 from callboard.actors.mailbox import MailboxActor
-from callboard.actors.timer import NEAR, Near, TimerActor
+from callboard.actors.timer import Near, TimerActor
 from callboard.clock import SECOND
 from callboard.errors import StoreError
 from callboard.persistence.store import Message
@@ -272,7 +273,7 @@ def test_many_timers_are_held_in_little_memory_and_fire_in_their_order(board: Bo
         board.settle()
         assert seen == [*range(5000, 25_000)]
         assert len(near(board)) == 0
-    assert max(held) <= NEAR
+    assert max(held) <= Sizes().near
 
 
 def test_a_timer_told_after_the_clock_was_set_back_is_not_early(board: Board) -> None:
@@ -294,8 +295,7 @@ def test_timers_go_on_after_the_store_could_not_be_read_when_they_fired(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr("callboard.actors.timer.NEAR", 4)
-    monkeypatch.setattr("callboard.actors.timer.LEAST", 4)
+    monkeypatch.setattr("callboard.runtime.parts.Parts.sizes", Sizes(near=4, least=4))
     board.rt.mailbox("jobs", seen.append)
     with board:
         for hour in range(1, 11):

@@ -1,0 +1,463 @@
+"""A whole runtime in one thread: its order, its crashes and its failed commits come from a seed.
+
+::
+
+    owner = Runtime(path, clock=ManualClock(), durability="normal")
+    declare(owner)
+    with Simulation(7, owner) as simulation:
+        for number in range(20):
+            simulation.call(owner, lambda: owner.tell("orders", number))
+            simulation.run(10)
+        simulation.settle()
+
+What runs is the runtime itself on its real store; only who steps, who commits and what is random
+are others (parts.py). Each step does one thing: a step of an actor, a commit, a look at the store,
+a move of the clock to the next deadline, a crash. A commit is two things, and others go on between
+its write and its hand-over. Nothing depends on real time, so a seed always gives the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from ..actors.driver import SeededDriver
+from ..actors.environment import Sizes
+from ..clock import ManualClock, duration
+from ..errors import ConfigError, StoreBusy, StoreError, StoreFull
+from ..persistence.committer import Committer, ThreadWaiter
+from .parts import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+    from pathlib import Path
+
+    from ..clock import Clock
+    from ..persistence.committer import Hooks
+    from ..persistence.companion import Companion
+    from ..persistence.hooks import Waiter
+    from ..persistence.store import Store
+    from .bell import Bell
+    from .engine import Engine
+    from .hub import Hub
+    from .ownership import Ownership
+    from .runtime import Runtime
+    from .wire import Ringer
+
+R = TypeVar("R")
+
+#: So few are in memory that there is always something to page.
+SMALL = Sizes(window=6, per_key=3, near=6, least=2)
+#: So many steps may be taken until all is settled.
+MOST = 200_000
+_DEEPEST = 2
+
+
+class Crashed(Exception):
+    """The process that was to make this call has crashed in it, and was started again.
+
+    Whether the call has happened is not known, as it is not after a real crash.
+    """
+
+
+class Crash(BaseException):
+    """One simulated process ends here."""
+
+    def __init__(self, process: Process) -> None:
+        """Say which."""
+        super().__init__(repr(process.rt))
+        self.process = process
+
+
+class Simulation:
+    """Runs runtimes on one store in one thread, in an order that a seed decides.
+
+    The first becomes the owner; each of the others is a client or a standby, as the seed says, and
+    takes over when the owner crashes. ``async def`` handlers and handler timeouts are not
+    simulated: they belong to real time.
+
+    Args:
+        seed: the same seed, with the same calls, gives the same run.
+        runtimes: built with the same store and the same ``clock=ManualClock(...)``, not started.
+        crashes: chance of a crash at each of the points before, in and after a commit.
+        refusals: chance that the store refuses a commit (full, or busy).
+
+    Raises:
+        ConfigError: they do not share one ManualClock.
+
+    """
+
+    def __init__(
+        self, seed: int, *runtimes: Runtime, crashes: float = 0.01, refusals: float = 0.01
+    ) -> None:
+        """Equip the runtimes; see :meth:`start`."""
+        clocks = {rt._config.clock for rt in runtimes}  # noqa: SLF001  (the two are one piece)
+        clock = clocks.pop() if len(clocks) == 1 else None
+        if not isinstance(clock, ManualClock):
+            msg = "a Simulation needs runtimes that share one ManualClock: Runtime(..., clock=...)"
+            raise ConfigError(msg)
+        self.random = Random(seed)
+        self.clock = clock
+        #: What has happened so far, by name: steps, crashes, refusals, meanwhile.
+        self.counts = dict.fromkeys(("steps", "commits", "crashes", "refusals", "meanwhile"), 0)
+        #: Called now and then for a runtime that may send: what a teller of yours does.
+        self.act: Callable[[Runtime], object] | None = None
+        self._crashes, self._refusals = crashes, refusals
+        self._faulty = True
+        self._digest = hashlib.blake2b(digest_size=8)
+        self._processes = [Process(self, rt, n) for n, rt in enumerate(runtimes)]
+        self._running: list[Process] = []  # those with a call on the stack, innermost last
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        """Close."""
+        self.close()
+
+    # --- life --------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Have the first runtime own the store; of the others some stand by."""
+        for process in self._processes:
+            process.stands_by = process is self._processes[0] or self.random.random() < 0.5
+            self._begin(process)
+        return self
+
+    def close(self) -> None:
+        """End all, as a crash does: what is in the store stays."""
+        self._faulty = False
+        for process in self._processes:
+            process.rt._host.crash()  # noqa: SLF001  (the two are one piece)
+            process.unplug()
+
+    @property
+    def trace(self) -> str:
+        """A hash of all that has happened: equal for two equal runs."""
+        return self._digest.hexdigest()
+
+    @property
+    def owners(self) -> list[Runtime]:
+        """The runtimes that take themselves for the owner: never more than one."""
+        return [each.rt for each in self._processes if each.rt.role == "owner"]
+
+    # --- running -----------------------------------------------------------------------------
+
+    def call(self, rt: Runtime, call: Callable[[], R]) -> R:
+        """Make a call as that runtime's process, such as a tell, and return what it returns.
+
+        Raises:
+            Crashed: the process has crashed in it, and was started again.
+            StoreError: the store refused.
+
+        """
+        process = next(each for each in self._processes if each.rt is rt)
+        return self._within(process, call)
+
+    def run(self, steps: int) -> None:
+        """Do so many things; faults included."""
+        for _ in range(steps):
+            self.step()
+
+    def step(self) -> None:
+        """Do one thing, drawn by the seed."""
+        self.counts["steps"] += 1
+        draw = self.random.random()
+        process = self.random.choice(self._processes)
+        if draw < 0.02:
+            self._move()
+        elif draw < 0.03 and self._faulty and self.random.random() < 100 * self._crashes:
+            self._die(process)
+        else:
+            self._go_on(process)
+
+    def settle(self) -> None:
+        """Let everything come to an end without further faults; the clock stands still.
+
+        Raises:
+            TimeoutError: something never ends, or waits for ever; the text says what.
+
+        """
+        faulty, self._faulty = self._faulty, False
+        try:
+            for count in range(MOST):
+                process = self._processes[count % len(self._processes)]
+                self._try(process, process.look)
+                while any(self._try(each, each.work) for each in self._processes):
+                    pass
+                if self._quiet():
+                    return
+                if count > 200:
+                    self._stuck()
+        finally:
+            self._faulty = faulty
+
+    def advance(self, by: float | str | timedelta) -> None:
+        """Settle, and move the clock from deadline to deadline up to a target."""
+        target = self.clock.now() + duration(by)
+        self.settle()
+        while (due := self._deadline()) is not None and due <= target:
+            self.clock.set(max(due, self.clock.now()))
+            self.settle()
+        self.clock.set(target)
+        self.settle()
+
+    # --- for the processes ------------------------------------------------------------------
+
+    def note(self, what: str) -> None:
+        """Add something that happened to the trace."""
+        self._digest.update(f"{self.clock.now()} {what}\n".encode())
+
+    def reached(self, process: Process, point: str) -> None:
+        """Crash, refuse, or let others go on: a process is before or after the write of a commit.
+
+        Raises:
+            Crash: it ends here.
+            StoreError: the store refuses.
+
+        """
+        self.note(f"{process.number} {point}")
+        if process.dead:
+            raise Crash(process)
+        self.counts["commits"] += point == "committed"
+        if not self._faulty:
+            return
+        self._may_crash(process)
+        if point == "begin" and self.random.random() < self._refusals:
+            self.counts["refusals"] += 1
+            if self.random.random() < 0.5:
+                raise StoreFull(28, "simulated: no room")
+            raise StoreBusy("simulated: another connection holds the write lock")
+        if len(self._running) <= _DEEPEST:
+            for _ in range(self.random.randrange(4)):
+                self.counts["meanwhile"] += 1
+                self._go_on(self.random.choice(self._processes))
+            self._may_crash(process)
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _may_crash(self, process: Process) -> None:
+        if process.dead or self.random.random() < self._crashes:
+            process.dead = True
+            raise Crash(process)
+
+    def _go_on(self, process: Process) -> None:
+        """Have a process do something: its actors, its commits, a look, a call of the tester's."""
+        draw = self.random.random()
+        committing = process in self._running
+        if draw < 0.05 and not committing:
+            self._try(process, process.look)
+        elif draw < 0.2 and self.act is not None and not committing:
+            self._try(process, partial(self.act, process.rt))
+        else:
+            self._try(process, process.work)
+
+    def _try(self, process: Process, call: Callable[[], Any]) -> Any:
+        try:
+            return self._within(process, call)
+        except (Crashed, StoreError):
+            return True
+
+    def _within(self, process: Process, call: Callable[[], R]) -> R:
+        """Make a call of a process; when it crashes there, start it anew."""
+        self._running.append(process)
+        try:
+            result = call()
+            if process.dead:  # a handler has caught it
+                raise Crash(process)
+        except Crash as crash:
+            self._running.pop()
+            if crash.process is not process or process in self._running:
+                raise
+            self._die(process)
+            raise Crashed(f"{process.rt!r} has crashed") from crash
+        except BaseException:
+            self._running.pop()
+            raise
+        self._running.pop()
+        return result
+
+    def _die(self, process: Process) -> None:
+        self.counts["crashes"] += 1
+        self.note(f"{process.number} crashed")
+        process.dead = False
+        process.rt._host.crash()  # noqa: SLF001  (the two are one piece)
+        process.forget()
+        if self.random.random() < 0.5:  # others may be quicker
+            for other in self._processes:
+                if other is not process:
+                    self._try(other, other.look)
+        self._begin(process)
+
+    def _begin(self, process: Process) -> None:
+        """Start a process; it may crash, or be refused, in its start."""
+        host = process.rt._host  # noqa: SLF001  (the two are one piece)
+        while process.stands_by and not host.started:
+            self._running.append(process)
+            try:
+                host.start(standby=True)
+            except (Crash, StoreError):
+                process.dead = False
+                host.crash()
+                process.forget()
+            finally:
+                self._running.pop()
+
+    def _move(self) -> None:
+        """Move the clock: to the next deadline, or a little before or beyond it."""
+        due = self._deadline()
+        by = self.random.choice((1, 1000, 1_000_000, 20_000_000))
+        if due is None or self.random.random() < 0.2:
+            due = self.clock.now() + by
+        self.clock.set(max(self.clock.now(), due + self.random.choice((0, 0, -1, by))))
+
+    def _deadline(self) -> int | None:
+        steppers = [each.stepper for each in self._processes if each.stepper is not None]
+        dues = [each.next_deadline() for each in steppers]
+        return min((due for due in dues if due is not None), default=None)
+
+    def _quiet(self) -> bool:
+        engines = [each.rt._host.engine for each in self._processes]  # noqa: SLF001
+        return all(each.quiet for each in engines if each is not None) and not any(
+            each.soon for each in self._processes
+        )
+
+    def _stuck(self) -> None:
+        reasons = [reason for each in self._processes
+                   if (engine := each.rt._host.engine) is not None  # noqa: SLF001
+                   for reason in engine.unsettled()]  # fmt: skip
+        msg = f"not settled, and nothing is left to be done: {', '.join(reasons)}"
+        raise TimeoutError(msg)
+
+
+class Process(Parts):
+    """One simulated process: the parts of its runtime, and what it has to do.
+
+    Args:
+        simulation: draws, and decides.
+        rt: its runtime.
+        number: for the trace.
+
+    """
+
+    sizes = SMALL
+
+    def __init__(self, simulation: Simulation, rt: Runtime, number: int) -> None:
+        """Equip the runtime."""
+        self.rt = rt
+        self.number = number
+        self.dead = False
+        self.stands_by = False
+        self.stepper: SeededDriver | None = None
+        self.soon: list[Callable[[], object]] = []
+        self._simulation = simulation
+        self._taking: Callable[[], None] | None = None
+        self._pulse: Callable[[], None] = lambda: None
+        rt.events.at_once = True
+        rt._store.probe = lambda point: simulation.reached(self, point)  # noqa: SLF001
+        rt._host.equip(self)  # noqa: SLF001  (the two are one piece)
+
+    # --- the parts ---------------------------------------------------------------------------
+
+    @property
+    def random(self) -> Random:
+        """The simulation's own."""
+        return self._simulation.random
+
+    def committer(self, store: Store, hooks: Hooks) -> Committer:
+        """Commit when it is the committer's turn to be stepped, and never by itself."""
+        return Committer(store, hooks, waiter=self._waiter, background=False)
+
+    def driver(
+        self,
+        clock: Clock,
+        threads: int,
+        on_short: Callable[[], None],
+        pulse: Callable[[], None],
+    ) -> SeededDriver:
+        """Step actors and commits in the simulation's order."""
+        driver = self.stepper = SeededDriver(clock, 0)
+        driver.random = self._simulation.random
+        driver.also(lambda: self.rt._host.committer.pump())  # noqa: SLF001, PLW0108
+        self._pulse = pulse
+        return driver
+
+    def bell(self, companion: Companion, engine: Engine, hub: Hub) -> Bell | None:
+        """Have none: a client's ring is a thing to be done."""
+        return None
+
+    def ringer(self, path: Callable[[], Path]) -> Ringer:
+        """Ring the simulated owner."""
+        return cast("Ringer", _Ringer(self._simulation))
+
+    def stand_by(self, ownership: Ownership, taken: Callable[[], None]) -> None:
+        """Try for the lock whenever this process looks."""
+        self._taking = lambda: taken() if ownership.take() else None
+
+    def aside(self, call: Callable[[], None]) -> None:
+        """Do it when it is this process's turn again."""
+        self.soon.append(call)
+
+    # --- what it does ------------------------------------------------------------------------
+
+    def work(self) -> bool:
+        """Do one thing; False when there is nothing."""
+        if self.soon and not self._simulation._running[:-1]:  # noqa: SLF001  (the two are one piece)
+            self.soon.pop(0)()
+            return True
+        driver = self.stepper
+        if driver is None or self.rt.role != "owner":
+            return False
+        done = driver.step()
+        if done:
+            self._simulation.note(f"{self.number} {driver.trace.pop()}")
+        return done
+
+    def look(self) -> None:
+        """Look at the store as an owner does four times a second, or for the lock."""
+        self._simulation.note(f"{self.number} looks")
+        if self.rt.role == "owner":
+            self._pulse()
+        elif self.rt.role == "standby" and self._taking is not None:
+            self._taking()
+
+    def rung(self) -> None:
+        """Hear that a client has told something."""
+        engine = self.rt._host.engine  # noqa: SLF001  (the two are one piece)
+        if engine is not None:
+            self.soon.append(engine.ring)
+
+    def forget(self) -> None:
+        """Lose all memory."""
+        self.stepper, self.soon, self._taking = None, [], None
+
+    def unplug(self) -> None:
+        """Let the runtime be an ordinary one again."""
+        self.rt.events.at_once = False
+        self.rt._store.probe = lambda _: None  # noqa: SLF001
+        self.rt._host.equip(Parts())  # noqa: SLF001
+
+    def _waiter(self) -> Waiter:
+        return ThreadWaiter() if self.stepper is None else self.stepper.waiter()
+
+
+class _Ringer:
+    """A client's ring: it is lost now and then, as a full buffer loses it."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def ring(self) -> None:
+        if self._simulation.random.random() < 0.8:
+            for process in self._simulation._processes:  # noqa: SLF001  (the two are one piece)
+                process.rung()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def forked(self) -> None:
+        """Nothing is open."""
