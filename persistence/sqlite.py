@@ -66,6 +66,7 @@ SELECT ?, mailbox, kind, version, key, body, NULL,
                      WHERE m.mailbox = d.mailbox AND m.name = d.name) THEN NULL ELSE name END,
    ?, cause, sender, headers, retain, priority
 FROM callboard_dead d WHERE number = ?"""
+_EDIT = "UPDATE callboard_message SET kind = ?, version = ?, body = ? WHERE number = ?"
 _BURY = """
 INSERT INTO callboard_dead
   (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
@@ -298,7 +299,7 @@ class SqliteStore(SqliteReader):
             run(_CHANGED)
             return sqlite_schedule.pause(run, name, next_at)
 
-    def requeue(self, number: int, now: int) -> Message | None:
+    def requeue(self, number: int, now: int, edited: Message | None = None) -> Message | None:
         """See Store."""
         with self._transaction() as run:
             if run("SELECT 1 FROM callboard_dead WHERE number = ?", (number,)).fetchone() is None:
@@ -307,6 +308,8 @@ class SqliteStore(SqliteReader):
                 "UPDATE callboard_counter SET last = last + 1, changes = changes + 1 RETURNING last"
             ).fetchall()[0][0]
             run(_REVIVE, (new, now, number))
+            if edited is not None:
+                run(_EDIT, (edited.kind, edited.version, edited.body, new))
             run("DELETE FROM callboard_dead WHERE number = ?", (number,))
             row = run(f"SELECT {COLUMNS} FROM callboard_message WHERE number = ?", (new,))
             return Message(*row.fetchone())

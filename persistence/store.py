@@ -556,8 +556,15 @@ class Store(Protocol):
         """Pause a schedule (None), or let it go on, due at an instant; False: no such schedule."""
         ...
 
-    def requeue(self, number: int, now: int) -> Message | None:
-        """Move a dead letter back under a new number, its attempts forgotten; None: no such."""
+    def requeue(self, number: int, now: int, edited: Message | None = None) -> Message | None:
+        """Move a dead letter back under a new number, its attempts forgotten; None: no such.
+
+        Args:
+            number: of the dead letter.
+            now: when it is told again.
+            edited: whose kind and body it has from now on; None: its own.
+
+        """
         ...
 
     def discard(self, number: int) -> bool:

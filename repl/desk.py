@@ -203,6 +203,10 @@ class Desk:
         else:
             self._print(render(result, self.form))
 
+    def say(self, text: str) -> None:
+        """Say something to who looks on, beside the result."""
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  (talk)
+
     def _print(self, text: str) -> None:
         if text:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import make_dataclass
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,11 @@ from ..actors.messages import PLAIN, message
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..runtime.runtime import Runtime
+
+_FIELD = re.compile(r"[A-Za-z_]\w*=")
 
 
 def parse(text: str) -> Any:
@@ -27,6 +32,35 @@ def parse(text: str) -> Any:
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
         msg = f"""the message is not JSON ({error}): text needs quotes, '"{text}"'"""
         raise ConfigError(msg) from error
+
+
+def body(words: Sequence[str]) -> Any:
+    """Return the message that was typed: one JSON value, or fields as ``name=value``.
+
+    A field's value is JSON where it can be read as such, else text.
+
+    Raises:
+        ConfigError: it is neither; which word is wrong is said.
+
+    """
+    if not words:
+        return None
+    if len(words) == 1 and not _FIELD.match(words[0]):
+        return parse(words[0])
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not _FIELD.match(word):
+            msg = f"{word!r} is no field: write name=value, or the whole message as one JSON value"
+            raise ConfigError(msg)
+        if name in found:
+            msg = f"field {name!r} is given twice"
+            raise ConfigError(msg)
+        try:
+            found[name] = msgspec.json.decode(value)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            found[name] = value
+    return found
 
 
 def typed(rt: Runtime, mailbox: str, value: Any) -> Any:

@@ -142,9 +142,11 @@ class Looking:
         """See Runtime.pause."""
         self._store.pause(self.row(mailbox).id, paused=paused)
 
-    def requeue(self, number: int, told: Callable[[], None], events: Events) -> int:
+    def requeue(
+        self, number: int, told: Callable[[], None], events: Events, edited: Message | None = None
+    ) -> int:
         """See Runtime.requeue."""
-        message = self._store.requeue(number, self._clock.now())
+        message = self._store.requeue(number, self._clock.now(), edited)
         if message is None:
             msg = f"no dead letter {number}: rt.dead() lists them"
             raise LookupError(msg)

@@ -943,17 +943,20 @@ class Runtime:
         """
         self._repairs.reset_state(mailbox, key)
 
-    def requeue(self, id: int) -> int:
+    def requeue(self, id: int, *, edited: Any = ...) -> int:
         """Send a dead letter again, its attempts forgotten; returns its new number.
 
         Args:
             id: number of the dead letter.
+            edited: send this message instead of the one that failed.
 
         Raises:
             LookupError: there is no dead letter of that number.
+            MessageError: the mailbox does not accept the edited message.
 
         """
-        return self._looking.requeue(id, self._host.look_again, self.events)
+        message = None if edited is ... else self._acting.edited(id, edited)
+        return self._looking.requeue(id, self._host.look_again, self.events, message)
 
     def discard(self, id: int) -> bool:
         """Delete a dead letter; says whether there was one.

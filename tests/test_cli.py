@@ -146,10 +146,10 @@ def test_state_that_was_never_made_is_not_found(call: Call) -> None:
     assert "'rome' of 'shop'" in found.err
 
 
-def test_find_takes_a_number_or_the_senders_id(call: Call) -> None:
-    number = call("find", "reminder").line["id"]
-    assert call("find", str(number)).line["name"] == "reminder"
-    missing = call("find", "nothing")
+def test_show_takes_a_number_or_the_senders_id(call: Call) -> None:
+    number = call("show", "reminder").line["id"]
+    assert call("show", str(number)).line["name"] == "reminder"
+    missing = call("show", "nothing")
     assert (missing.code, missing.out) == (3, "")
 
 
@@ -158,12 +158,12 @@ def test_find_takes_a_number_or_the_senders_id(call: Call) -> None:
 
 def test_tell_sends_json(call: Call) -> None:
     number = call("tell", "mail", '{"n": [1]}').line["id"]
-    assert call("find", str(number)).line["message"] == {"n": [1]}
+    assert call("show", str(number)).line["message"] == {"n": [1]}
 
 
 def test_tell_takes_a_key_a_time_and_an_id(call: Call) -> None:
     told = call("tell", "shop", '{"item": "nut"}', "--key", "oslo", "--after", "2h", "--id", "o")
-    found = call("find", "o").line
+    found = call("show", "o").line
     assert (found["id"], found["key"], found["state"]) == (told.line["id"], "oslo", "later")
     assert call("tell", "mail", "1", "--at", "2090-01-01T00:00+01:00").code == 0
     assert "2089-12-31T23:00:00Z" in call("timers", "mail").out
@@ -191,13 +191,13 @@ def test_cancel_removes_by_id_and_by_number(call: Call) -> None:
 def test_requeue_sends_a_dead_letter_again(call: Call) -> None:
     number = call("dead").line["id"]
     new = call("requeue", str(number)).line["id"]
-    assert call("find", str(new)).line["state"] == "waiting"
+    assert call("show", str(new)).line["state"] == "waiting"
     assert call("requeue", str(number)).code == 3
 
 
 def test_discard_deletes_a_dead_letter(call: Call) -> None:
     number = call("dead").line["id"]
-    assert call("discard", str(number)).line == {"discarded": number}
+    assert call("discard", str(number)).line == {"discarded": [number]}
     assert call("dead").lines == []
     assert call("discard", str(number)).code == 3
 
@@ -260,8 +260,7 @@ def test_pause_and_resume_are_durable(call: Call) -> None:
         (["peek", "mial"], 3, "did you mean 'mail'?"),
         (["tell", "mail", "hello"], 2, "the message is not JSON"),
         (["tell", "mail", '"x"', "--after", "soon"], 1, "after= is not understood"),
-        (["tell", "mail", '"x"', "--at", "soon"], 2, "--at takes an instant"),
-        (["tell", "mail", '"x"', "--at", "2090-01-01T00:00"], 1, "has no time zone"),
+        (["tell", "mail", '"x"', "--at", "soon"], 2, "'soon' is no time"),
         (["tell", "shop", '{"item": "nut"}'], 1, "is keyed"),
         (["tell", "shop", '{"no field": 1}', "--key", "a"], 2, "has no field 'no field'"),
         (["tell", "shop", '"nut"', "--key", "a"], 1, "takes Order"),

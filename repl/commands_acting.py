@@ -1,0 +1,358 @@
+"""Commands that change something: each says first what it is about to do, and is audited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..clock import monotonic, sleep
+from ..errors import CallboardError, ConfigError
+from .desk import AUDITORS
+from .ids import meanings, number
+from .plain import body, parse, typed
+from .registry import Dead, Desk, Field, Id, Json, Key, Mailbox, Target, Topic, When, command
+from .render import Listing, Said, Value
+from .times import moment, shown
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..runtime.runtime import Runtime
+
+# Seconds between two looks at a mailbox that is being emptied, and between two lines about it.
+_LOOK, _SAY = 0.1, 2.0
+
+
+class NotEmpty(CallboardError, TimeoutError):
+    """A mailbox was not empty in time."""
+
+
+@command(changes=True)
+def tell(
+    desk: Desk,
+    mailbox: Mailbox,
+    *message: Field,
+    key: Key | None = None,
+    after: str | None = None,
+    at: When | None = None,
+    id: str | None = None,
+    priority: int = 0,
+) -> Said:
+    """Send a message, durably; the process that owns the store handles it at once.
+
+    Args:
+        mailbox: its name.
+        message: JSON, such as '"hello"', 3 or '{"n": 3}'; or its fields: item=nut count=3.
+        key: for which actor, in a keyed mailbox.
+        after: not before so long: 30 (seconds), 30m, 7d.
+        at: not before then: 2030-01-31T09:00+01:00, or "tomorrow 09:00 Europe/Berlin".
+        id: a name for it; one of that name that waits is replaced.
+        priority: higher goes first.
+
+    """
+    value = typed(desk.rt, mailbox, body(message))
+    desk.intend(f"tell {mailbox!r} a message")
+    told = desk.rt.tell(
+        mailbox, value, key=key, after=_delay(after), at=None if at is None else moment(at), id=id,
+        priority=priority,
+    )  # fmt: skip
+    when = "" if at is None else f", due {shown(moment(at))}"
+    return Said(f"told {mailbox}: message {told}{when}", {"id": told, "mailbox": mailbox})
+
+
+@command(changes=True, live=True)
+def ask(
+    desk: Desk, mailbox: Mailbox, *message: Field, key: Key | None = None, timeout: float = 5.0
+) -> Value:
+    """Ask an actor and show its answer; its handler runs in the owner.
+
+    Args:
+        mailbox: its name.
+        message: as for tell.
+        key: which actor, in a keyed mailbox.
+        timeout: seconds to wait for the answer.
+
+    """
+    value = typed(desk.rt, mailbox, body(message))
+    desk.intend(f"ask {mailbox!r}")
+    return Value(desk.rt.ref(mailbox, key).ask(value, timeout=timeout))
+
+
+@command(changes=True)
+def publish(desk: Desk, topic: Topic, *message: Field) -> Said:
+    """Send a copy of a message to each mailbox that has subscribed to a topic, durably.
+
+    Args:
+        topic: such as order.placed.
+        message: as for tell.
+
+    """
+    value = body(message)
+    desk.intend(f"publish on {topic!r}")
+    count = desk.rt.publish(topic, value)
+    return Said(f"published on {topic}: {count} copies", {"topic": topic, "copies": count})
+
+
+@command(changes=True)
+def cancel(desk: Desk, mailbox: Mailbox, id: Id) -> Said:
+    """Remove a waiting message or a future call.
+
+    Args:
+        mailbox: its name.
+        id: the message's number, or its sender's id.
+
+    """
+    desk.intend(f"cancel {id} of {mailbox!r}", count=1)
+    if not any(desk.rt.cancel(mailbox, target) for target in meanings(id)):
+        msg = f"no message {id!r} waits in {mailbox!r}: 'timers' and 'peek' list what does"
+        raise LookupError(msg)
+    return Said(f"cancelled {id} of {mailbox}", {"cancelled": id, "mailbox": mailbox})
+
+
+@command(changes=True)
+def reschedule(desk: Desk, id: Id, *, after: str | None = None, at: When | None = None) -> Said:
+    """Move a future call or a retry to another time, durably; it gets a new number.
+
+    Args:
+        id: its number; timers lists them.
+        after: so long from now: 30 (seconds), 30m, 7d.
+        at: at this time, as for tell.
+
+    """
+    if (after is None) == (at is None):
+        msg = "reschedule takes --after or --at, one of the two"
+        raise ConfigError(msg)
+    when: datetime | None = None if at is None else moment(at)
+    desk.intend(f"move message {id}", count=1)
+    new = desk.rt.reschedule(number(id), after=_delay(after), at=when)
+    moved = desk.rt.find(new)
+    due = when if moved is None else moved.due
+    said = "" if due is None else f", due {shown(due)}"
+    return Said(f"message {id} is now {new}{said}", {"id": new, "was": number(id), "due": due})
+
+
+@command(changes=True)
+def fire(desk: Desk, id: Id) -> Said:
+    """Have a future call or a retry be due now; it gets a new number.
+
+    Args:
+        id: its number; timers lists them.
+
+    """
+    desk.intend(f"fire message {id} now", count=1)
+    new = desk.rt.fire(number(id))
+    return Said(f"message {id} is due now, as {new}", {"id": new, "was": number(id)})
+
+
+@command(changes=True)
+def requeue(
+    desk: Desk,
+    *ids: Dead,
+    all: bool = False,  # noqa: A002  (the option's name)
+    mailbox: Mailbox | None = None,
+    edit: Json | None = None,
+) -> Listing:
+    """Send dead letters again, their attempts forgotten.
+
+    Args:
+        ids: their numbers; or --all and perhaps --mailbox.
+        all: every dead letter.
+        mailbox: with --all: those of this one only.
+        edit: send this JSON instead of the message that failed.
+
+    """
+    numbers = _letters(desk, ids, mailbox, everything=all)
+    value = None if edit is None else parse(edit)
+    desk.intend(f"requeue {_so_many(numbers, mailbox)}", count=len(numbers), danger=not ids)
+    found = []
+    for each in numbers:
+        change: dict[str, Any] = {}
+        if edit is not None and (letter := desk.rt.find(each)) is not None:
+            change = {"edited": typed(desk.rt, letter.mailbox, value)}
+        found.append({"id": desk.rt.requeue(each, **change), "was": each})
+    return Listing(found, "no dead letters")
+
+
+@command(changes=True)
+def discard(
+    desk: Desk,
+    *ids: Dead,
+    all: bool = False,  # noqa: A002  (the option's name)
+    mailbox: Mailbox | None = None,
+) -> Said:
+    """Delete dead letters.
+
+    Args:
+        ids: their numbers; or --all and perhaps --mailbox.
+        all: every dead letter.
+        mailbox: with --all: those of this one only.
+
+    """
+    numbers = _letters(desk, ids, mailbox, everything=all)
+    desk.intend(f"discard {_so_many(numbers, mailbox)}", count=len(numbers), danger=not ids)
+    for each in numbers:
+        if not desk.rt.discard(each) and ids:
+            msg = f"no dead letter {each}: 'dead' lists them"
+            raise LookupError(msg)
+    return Said(f"{_so_many(numbers, mailbox)} deleted", {"discarded": numbers})
+
+
+@command(changes=True)
+def purge(desk: Desk, mailbox: Mailbox, *, older: str) -> Said:
+    """Cancel what waits in a mailbox and was told so long ago; timers stay.
+
+    Args:
+        mailbox: its name.
+        older: the age: 12h, 7d; 0 for all that waits.
+
+    """
+    age = _delay(older)
+    count = desk.rt.purgeable(mailbox, older=age or 0.0)
+    desk.intend(f"cancel {count} waiting messages of {mailbox!r}", count=count, danger=True)
+    gone = desk.rt.purge(mailbox, older=age or 0.0)
+    return Said(f"cancelled {gone} messages of {mailbox}", {"cancelled": gone, "mailbox": mailbox})
+
+
+@command(live=True)
+def drain(desk: Desk, mailbox: Mailbox, *, timeout: float = 60.0) -> Said:
+    """Wait until nothing waits in a mailbox, and say how it goes.
+
+    Args:
+        mailbox: its name.
+        timeout: seconds.
+
+    """
+    begun = monotonic()
+    spoken = begun - _SAY
+    while (left := _waiting(desk, mailbox)) > 0:
+        now = monotonic()
+        if now - begun > timeout:
+            msg = f"{left} messages still wait in {mailbox!r} after {timeout:g} s"
+            raise NotEmpty(msg)
+        if now - spoken >= _SAY:
+            desk.say(f"{left} wait in {mailbox}")
+            spoken = now
+        sleep(_LOOK)
+    return Said(f"nothing waits in {mailbox}", {"mailbox": mailbox, "waiting": 0})
+
+
+@command(changes=True)
+def pause(desk: Desk, mailbox: Target) -> Said:
+    """Have a mailbox take no new turns, or a schedule not tick, durably; what is told waits.
+
+    Args:
+        mailbox: its name, or that of a schedule.
+
+    """
+    desk.intend(f"pause {mailbox!r}")
+    desk.rt.pause(mailbox)
+    return Said(f"{mailbox} is paused", {"mailbox": mailbox, "paused": True})
+
+
+@command(changes=True)
+def resume(desk: Desk, mailbox: Target) -> Said:
+    """Have a paused mailbox or schedule go on.
+
+    Args:
+        mailbox: its name.
+
+    """
+    desk.intend(f"resume {mailbox!r}")
+    desk.rt.resume(mailbox)
+    return Said(f"{mailbox} goes on", {"mailbox": mailbox, "paused": False})
+
+
+@command(changes=True)
+def restart(desk: Desk, mailbox: Mailbox, key: Key | None = None) -> Said:
+    """Start an actor anew, faulted or not, its crashes forgotten; what waits stays.
+
+    Args:
+        mailbox: its name.
+        key: one actor of a keyed mailbox alone.
+
+    """
+    desk.intend(f"restart {mailbox!r}" if key is None else f"restart {key!r} of {mailbox!r}")
+    desk.rt.restart(mailbox, key)
+    return Said(f"{mailbox} starts anew", {"mailbox": mailbox, "key": key})
+
+
+@command(changes=True)
+def stop(desk: Desk, mailbox: Mailbox) -> Said:
+    """Have a mailbox take no new turns, durably, and build its actors anew when it starts.
+
+    Args:
+        mailbox: its name.
+
+    """
+    desk.intend(f"stop {mailbox!r}")
+    desk.rt.pause(mailbox)
+    desk.rt.restart(mailbox)
+    return Said(f"{mailbox} is stopped", {"mailbox": mailbox, "paused": True})
+
+
+@command(changes=True)
+def start(desk: Desk, mailbox: Mailbox) -> Said:
+    """Have a stopped mailbox go on, its actors built anew.
+
+    Args:
+        mailbox: its name.
+
+    """
+    desk.intend(f"start {mailbox!r}")
+    desk.rt.restart(mailbox)
+    desk.rt.resume(mailbox)
+    return Said(f"{mailbox} goes on", {"mailbox": mailbox, "paused": False})
+
+
+@command
+def backup(desk: Desk, file: Path) -> Said:
+    """Copy the store as of one moment, beside whoever writes; the copy is checked.
+
+    Args:
+        file: the copy; nothing may be there.
+
+    """
+    size = desk.rt.backup(file)
+    return Said(f"{file}: {size:,} bytes", {"file": str(file), "bytes": size})
+
+
+def _waiting(desk: Desk, mailbox: str) -> int:
+    desk.rt.peek(mailbox, 0)  # which says so when there is no such mailbox
+    return sum(each.waiting for each in desk.rt.mailboxes() if each.name == mailbox)
+
+
+def _letters(
+    desk: Desk, ids: tuple[int, ...], mailbox: str | None, *, everything: bool
+) -> list[int]:
+    """Return the dead letters that are meant; refuses to guess."""
+    if ids:
+        if everything or mailbox is not None:
+            msg = "give numbers, or --all with or without --mailbox, not both"
+            raise ConfigError(msg)
+        return list(ids)
+    if not everything:
+        msg = "which dead letters? give numbers, or --all with or without --mailbox"
+        raise ConfigError(msg)
+    return [each.id for each in desk.rt.dead(mailbox)]
+
+
+def _so_many(numbers: list[int], mailbox: str | None) -> str:
+    what = "1 dead letter" if len(numbers) == 1 else f"{len(numbers)} dead letters"
+    return what if mailbox is None else f"{what} of {mailbox!r}"
+
+
+def _delay(text: str | None) -> float | str | None:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _note(runtime: Runtime, line: str) -> None:
+    """Keep who has changed what."""
+    runtime.audit(line)
+
+
+AUDITORS.append(_note)

@@ -1,0 +1,255 @@
+"""Commands that look, and change nothing."""
+
+from __future__ import annotations
+
+import typing
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from ..events import EVENTS
+from .ids import meanings, number
+from .registry import Desk, Id, Key, Mailbox, Schedule, command
+from .render import Listing, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..runtime.records import ActorInfo, MailboxInfo
+
+By = typing.Literal["depth", "age", "later", "dead"]
+_BY: dict[str, Callable[[MailboxInfo], float]] = {
+    "depth": lambda found: found.waiting,
+    "age": lambda found: found.oldest_age or 0.0,
+    "later": lambda found: found.later,
+    "dead": lambda found: found.dead,
+}
+_ACTORS = """
+SELECT b.name AS mailbox, s.key, s.kind AS state, length(s.body) AS bytes
+FROM callboard_state s JOIN callboard_mailbox b ON b.id = s.mailbox
+ORDER BY b.name, s.key"""
+
+
+@command
+def status(desk: Desk) -> Any:
+    """Show the store and its owner in numbers."""
+    return desk.rt.stats()
+
+
+@command
+def top(desk: Desk, *, by: By = "depth", n: int = 10) -> Listing:
+    """List the mailboxes that have most of something.
+
+    Args:
+        by: what waits, how old the oldest of it is, what is for later, or what is dead.
+        n: how many.
+
+    """
+    found = sorted(desk.rt.mailboxes(), key=_BY[by], reverse=True)
+    return Listing(found[: max(0, n)], "no mailboxes: no service has declared any here yet")
+
+
+@command
+def tree(desk: Desk) -> Listing:
+    """Show the supervision tree: state, restarts, and what each worker runs."""
+    return Listing(list(_branches(desk.rt.tree(), 0)), "nothing is declared")
+
+
+@command
+def mailboxes(desk: Desk) -> Listing:
+    """List the mailboxes: what waits, runs, is for later, is dead; age is in seconds."""
+    return Listing(desk.rt.mailboxes(), "no mailboxes: no service has declared any here yet")
+
+
+@command
+def actors(desk: Desk, *, n: int = 100) -> Listing:
+    """List the actors that have a stored state, by mailbox and key.
+
+    Args:
+        n: how many.
+
+    """
+    return _answer(desk, _ACTORS, max(0, n), "no actor has a state yet")
+
+
+@command
+def timers(desk: Desk, mailbox: Mailbox | None = None) -> Listing:
+    """List future calls and retries that are not yet due, nearest first; times are UTC.
+
+    Args:
+        mailbox: of this one only.
+
+    """
+    return Listing(desk.rt.timers(mailbox), "no future calls and no retries")
+
+
+@command
+def schedules(desk: Desk) -> Listing:
+    """List the schedules: when each ticks next and has ticked last, in UTC; paused or not."""
+    return Listing(desk.rt.schedules(), "no schedules: no service has declared any here yet")
+
+
+@command
+def next(desk: Desk, schedule: Schedule, *, n: int = 10) -> Listing:  # noqa: A001  (its name)
+    """Show the next instants of a schedule, in UTC and as the clock in its zone shows them.
+
+    Where that clock is put forward or back between two of them, ``clocks`` says so.
+
+    Args:
+        schedule: its name.
+        n: how many.
+
+    """
+    found: list[dict[str, Any]] = []
+    before: Any = None
+    for at in desk.rt.next_runs(schedule, n):
+        offset = at.utcoffset()
+        moved = None if before is None or offset is None else offset - before
+        turned = ""
+        if moved:
+            turned = "put forward before this" if moved.total_seconds() > 0 else "put back before"
+        found.append({"at": at.astimezone(UTC), "there": at.isoformat(sep=" "), "clocks": turned})
+        before = offset
+    return Listing(found, "none asked for")
+
+
+@command
+def dead(desk: Desk, mailbox: Mailbox | None = None) -> Listing:
+    """List the dead letters, oldest first; as JSON with their tracebacks.
+
+    Args:
+        mailbox: of this one only.
+
+    """
+    return Listing(desk.rt.dead(mailbox), "no dead letters")
+
+
+@command
+def peek(desk: Desk, mailbox: Mailbox, *, n: int = 10) -> Listing:
+    """Show the first messages of a mailbox without touching them.
+
+    Args:
+        mailbox: its name.
+        n: how many.
+
+    """
+    return Listing(desk.rt.peek(mailbox, n), f"nothing waits in {mailbox!r}")
+
+
+@command
+def state(desk: Desk, mailbox: Mailbox, key: Key | None = None, *, at: str | None = None) -> Value:
+    """Show an actor's committed state as JSON.
+
+    Args:
+        mailbox: its name.
+        key: whose, in a keyed mailbox.
+        at: refused: the store keeps an actor's present state alone; see handled.
+
+    """
+    if at is not None:
+        msg = (
+            "the store keeps an actor's present state and none of before: "
+            f"'handled {mailbox}' lists the messages that made it, where they are retained"
+        )
+        raise ConfigError(msg)
+    found = desk.rt.state(mailbox, key)
+    if found is None:
+        whose = f"{mailbox!r}" if key is None else f"{key!r} of {mailbox!r}"
+        msg = f"no state of {whose} is stored: it has handled no message that made one"
+        raise LookupError(msg)
+    return Value(found)
+
+
+@command
+def show(desk: Desk, id: Id) -> Any:
+    """Show one message in full, waiting, handled or dead, by its number or its sender's id.
+
+    Args:
+        id: the number or the id.
+
+    """
+    for target in meanings(id):
+        found = desk.rt.find(target)
+        if found is not None:
+            return found
+    msg = f"no message {id!r} waits, is kept or is dead: it was handled, cancelled or never told"
+    raise LookupError(msg)
+
+
+@command
+def why(desk: Desk, id: Id) -> Listing:
+    """Show the chain that led to a message: itself, what told it, what told that.
+
+    It ends at what was told from outside, or is lost where a handled message was not retained.
+
+    Args:
+        id: its number.
+
+    """
+    return Listing(desk.rt.why(number(id)), "")
+
+
+@command
+def handled(desk: Desk, mailbox: Mailbox, key: Key | None = None, *, n: int = 10) -> Listing:
+    """List what a mailbox has handled and retains, newest first, with results.
+
+    Args:
+        mailbox: its name.
+        key: of this actor only.
+        n: how many.
+
+    """
+    return Listing(desk.rt.history(mailbox, key, n), f"nothing that {mailbox!r} handled is kept")
+
+
+@command
+def audit(desk: Desk, *, n: int = 20) -> Listing:
+    """List the changes that were made by hand, newest first: when, who, and what was typed.
+
+    Args:
+        n: how many.
+
+    """
+    return Listing(desk.rt.audits(n), "nothing was changed by hand")
+
+
+@command
+def events(desk: Desk) -> Listing:
+    """List the events by which a runtime says what happens, and what each says."""
+    del desk  # they are the same for every store
+    return Listing([{"event": name, "says": says} for name, says in EVENTS.items()], "")
+
+
+@command
+def sql(desk: Desk, select: str, *, n: int = 1000, timeout: float = 5.0) -> Listing:
+    """Ask the store in SQL, on a connection that can only read.
+
+    Args:
+        select: one SELECT, in quotes.
+        n: at most so many rows.
+        timeout: seconds.
+
+    """
+    return _answer(desk, select, max(0, n), "no rows", timeout)
+
+
+def _answer(desk: Desk, select: str, n: int, empty: str, timeout: float = 5.0) -> Listing:
+    names, rows, more = desk.rt.select(select, limit=n, timeout=timeout)
+    if more:
+        desk.say(f"there are more than these {n}: -n shows more")
+    return Listing([dict(zip(names, map(_plain, row), strict=True)) for row in rows], empty)
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _branches(actor: ActorInfo, level: int) -> Iterator[dict[str, Any]]:
+    """Return the tree as lines, each a little further in than the one above it."""
+    yield {
+        "actor": "  " * level + actor.name, "kind": actor.kind, "state": actor.state,
+        "restarts": actor.restarts, "message": actor.message, "until": actor.until,
+        "error": actor.error,
+    }  # fmt: skip
+    for each in actor.children:
+        yield from _branches(each, level + 1)

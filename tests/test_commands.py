@@ -1,0 +1,260 @@
+"""Commands on a store that nobody owns: what each shows, changes, asks for and is noted as."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from callboard import ManualClock, Reject, Runtime, WorkerActor
+from callboard.repl import cli
+from callboard.runtime.testing import Board
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Call = Callable[..., "Said"]
+
+
+@dataclass
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass
+class Order:
+    item: str
+    count: int = 1
+
+
+@dataclass
+class Stock:
+    items: int = 0
+
+
+class Shop(WorkerActor):
+    state: Stock
+
+    def on_receive(self, message: Order) -> int:
+        self.state.items += message.count
+        return self.state.items
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Make a store with one timer, three dead letters, one handled message and two that wait."""
+    path = tmp_path / "shop.db"
+    board = Board(Runtime(path, clock=ManualClock()))
+    rt = board.rt
+
+    def broken(text: str) -> None:
+        raise Reject(text)
+
+    rt.mailbox("mail", lambda _: None)
+    rt.mailbox("broken", broken)
+    rt.mailbox("shop", Shop, keyed=True, retain="3650d")
+    board.start()
+    rt.pause("mail")
+    for text in ("a", "b", "c"):
+        rt.tell("broken", text)
+    rt.tell("shop", Order("nut", 3), key="paris")
+    board.settle()
+    board.stop()
+    client = Runtime(path)
+    client.tell_many("mail", ["one", "two"])
+    client.tell("mail", "later", after="1h", id="reminder")
+    client.stop()
+    return path
+
+
+@pytest.fixture
+def call(store: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    def run(*arguments: str) -> Said:
+        code = cli.main(["-s", str(store), *arguments])
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return run
+
+
+def content(store: Path) -> list[str]:
+    """Return all that the store holds, but for whoever looks at it."""
+    with sqlite3.connect(store) as connection:
+        found = list(connection.iterdump())
+    connection.close()
+    return found
+
+
+def test_status_counts_what_is_there(call: Call) -> None:
+    (status,) = call("status").lines
+    found = {name: status[name] for name in ("waiting", "later", "dead", "owner")}
+    assert found == {"waiting": 2, "later": 1, "dead": 3, "owner": None}
+
+
+def test_top_puts_first_what_has_most(call: Call) -> None:
+    assert call("top", "-n", "1").lines[0]["name"] == "mail"
+    assert call("top", "--by", "dead").lines[0]["name"] == "broken"
+    assert call("top", "--by", "rubbish").code == cli.USAGE
+
+
+def test_tree_goes_further_in_with_each_level(call: Call) -> None:
+    names = [each["actor"] for each in call("tree").lines]
+    assert names[0] == "root"
+    assert "    mail" in names
+
+
+def test_actors_lists_who_has_a_state(call: Call) -> None:
+    (actor,) = call("actors").lines
+    assert (actor["mailbox"], actor["key"]) == ("shop", "paris")
+
+
+def test_state_of_the_past_is_refused_and_what_is_kept_is_named(call: Call) -> None:
+    said = call("state", "shop", "paris", "--at", "yesterday")
+    assert said.code == cli.USAGE
+    assert "handled shop" in said.err
+
+
+def test_handled_shows_what_is_retained_with_its_result(call: Call) -> None:
+    (message,) = call("handled", "shop", "paris").lines
+    assert (message["message"], message["result"]) == ({"item": "nut", "count": 3}, 3)
+    said = call("handled", "mail")
+    assert said.code == cli.USAGE
+    assert "retain=" in said.err
+
+
+def test_show_finds_waiting_handled_and_dead(call: Call) -> None:
+    number = call("handled", "shop").lines[0]["id"]
+    assert call("show", str(number)).lines[0]["state"] == "handled"
+    assert call("show", "reminder").lines[0]["state"] == "later"
+    assert call("show", str(call("dead").lines[0]["id"])).lines[0]["state"] == "dead"
+    assert call("show", "9999").code == cli.NOT_FOUND
+
+
+def test_why_takes_a_number(call: Call) -> None:
+    (cause,) = call("why", str(call("timers").lines[0]["id"])).lines
+    assert cause["mailbox"] == "mail"
+    assert call("why", "9999").code == cli.NOT_FOUND
+    assert call("why", "reminder").code == cli.USAGE
+
+
+def test_sql_shows_rows_and_says_that_there_are_more(call: Call) -> None:
+    said = call("sql", "SELECT number, body FROM callboard_dead ORDER BY number", "-n", "2")
+    assert [row["body"] for row in said.lines] == ['"a"', '"b"']
+    assert "more than these 2" in said.err
+    refused = call("sql", "DELETE FROM callboard_dead")
+    assert refused.code == cli.FAILED
+    assert "only a SELECT" in refused.err
+
+
+def test_events_lists_their_names(call: Call) -> None:
+    assert "message.dead" in [each["event"] for each in call("events").lines]
+
+
+def test_tell_takes_fields_as_words(call: Call) -> None:
+    assert call("tell", "shop", "item=nut", "count=2", "--key", "rome").code == cli.OK
+    (waiting,) = call("peek", "shop").lines
+    assert waiting["message"] == {"item": "nut", "count": 2}
+    for wrong in (("item=nut", "2"), ("item=a", "item=b")):
+        assert call("tell", "shop", *wrong, "--key", "rome").code == cli.USAGE
+
+
+def test_tell_takes_a_time_as_people_write_it_and_says_which_it_is(call: Call) -> None:
+    said = call("tell", "mail", '"x"', "--at", "2099-01-31 09:00 Europe/Berlin", "--priority", "3")
+    assert said.code == cli.OK
+    due = {each["id"]: each["due"] for each in call("timers").lines}
+    assert due[said.lines[0]["id"]] == "2099-01-31T08:00:00Z"
+
+
+def test_reschedule_and_fire_move_a_timer(call: Call) -> None:
+    number = str(call("timers").lines[0]["id"])
+    (moved,) = call("reschedule", number, "--at", "2099-01-31T09:00+01:00").lines
+    assert call("timers").lines[0]["due"] == "2099-01-31T08:00:00Z"
+    (fired,) = call("fire", str(moved["id"])).lines
+    assert call("timers").lines == []
+    assert fired["id"] in [each["id"] for each in call("peek", "mail").lines]
+    assert call("fire", str(moved["id"])).code == cli.NOT_FOUND
+    assert call("reschedule", number).code == cli.USAGE
+
+
+def test_bulk_changes_need_all_and_a_yes(call: Call) -> None:
+    assert call("discard").code == cli.USAGE
+    assert call("discard", "--mailbox", "broken").code == cli.USAGE
+    unsaid = call("discard", "--all")
+    assert unsaid.code == cli.USAGE
+    assert "3 dead letters" in unsaid.err
+    assert len(call("dead").lines) == 3
+    assert call("discard", "--all", "--mailbox", "mail", "--yes").code == cli.OK
+    assert len(call("dead").lines) == 3
+    assert call("discard", "--all", "--yes").code == cli.OK
+    assert call("dead").lines == []
+
+
+def test_requeue_takes_several_and_all(call: Call) -> None:
+    first, second, third = (str(each["id"]) for each in call("dead").lines)
+    was = [each["was"] for each in call("requeue", first, second).lines]
+    assert was == [int(first), int(second)]
+    assert [each["was"] for each in call("requeue", "--all", "--yes").lines] == [int(third)]
+    assert [each["message"] for each in call("peek", "broken").lines] == ["a", "b", "c"]
+
+
+def test_requeue_may_send_something_else_instead(call: Call) -> None:
+    number = call("dead").lines[0]["id"]
+    assert call("requeue", str(number), "--edit", '"better"').code == cli.OK
+    assert [each["message"] for each in call("peek", "broken").lines] == ["better"]
+    assert call("requeue", str(number), "--edit", "{").code == cli.USAGE
+
+
+def test_purge_says_how_many_and_leaves_timers(call: Call) -> None:
+    assert "cancel 2 waiting messages" in call("purge", "mail", "--older", "0").err
+    assert call("purge", "mail", "--older", "1h", "--yes").lines[0]["cancelled"] == 0
+    assert call("purge", "mail", "--older", "0", "--yes").lines[0]["cancelled"] == 2
+    assert len(call("timers").lines) == 1
+
+
+@pytest.mark.parametrize("line", [
+    ["tell", "mail", "1"], ["cancel", "mail", "reminder"], ["fire", "TIMER"],
+    ["reschedule", "TIMER", "--after", "1h"], ["requeue", "--all"], ["discard", "--all"],
+    ["purge", "mail", "--older", "0"], ["pause", "shop"], ["resume", "mail"], ["restart", "shop"],
+    ["stop", "shop"], ["start", "mail"], ["publish", "topic", "1"],
+])  # fmt: skip
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(
+    call: Call, store: Path, line: list[str]
+) -> None:
+    timer = str(call("timers").lines[0]["id"])
+    before = content(store)
+    said = call(*(timer if word == "TIMER" else word for word in line), "--dry-run")
+    assert said.code == cli.OK
+    assert "would" in said.lines[0]
+    assert content(store) == before
+
+
+def test_what_changes_something_is_noted_with_who_and_what(call: Call) -> None:
+    call("pause", "shop")
+    call("resume", "shop", "--dry-run")
+    call("cancel", "mail", "no such")
+    (change,) = call("audit").lines
+    assert "pause shop" in change["command"]
+    assert change["who"]
+
+
+def test_backup_copies_and_replaces_nothing(call: Call, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    assert call("backup", str(copy)).lines[0]["bytes"] == copy.stat().st_size
+    assert call("backup", str(copy)).code == cli.UNREACHABLE
+
+
+@pytest.mark.parametrize("line", [["ask", "shop", "item=nut"], ["drain", "mail"]])
+def test_what_needs_an_owner_says_so(call: Call, line: list[str]) -> None:
+    said = call(*line)
+    assert said.code != cli.OK
+    assert "needs a running owner" in said.err
