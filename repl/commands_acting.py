@@ -33,7 +33,7 @@ def tell(
     mailbox: Mailbox,
     *message: Field,
     key: Key | None = None,
-    after: str | None = None,
+    after: When | None = None,
     at: When | None = None,
     id: str | None = None,
     priority: int = 0,
@@ -110,7 +110,7 @@ def cancel(desk: Desk, mailbox: Mailbox, id: Id) -> Said:
 
 
 @command(changes=True)
-def reschedule(desk: Desk, id: Id, *, after: str | None = None, at: When | None = None) -> Said:
+def reschedule(desk: Desk, id: Id, *, after: When | None = None, at: When | None = None) -> Said:
     """Move a future call or a retry to another time, durably; it gets a new number.
 
     Args:
