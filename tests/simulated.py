@@ -64,8 +64,13 @@ class Model:
     #: May have been cancelled or replaced: the call did not return.
     perhaps: set[str] = field(default_factory=set)
 
-    def ran(self, name: str) -> None:
+    def ran(self, name: str, number: int, connection: sqlite3.Connection) -> None:
         """Hear that a handler begins."""
+        (last,) = connection.execute("SELECT last FROM callboard_counter").fetchone()
+        if number > last:
+            raise Violated(f"{name} was handed over as {number}, and on disk is {last}")
+        if connection.execute("SELECT 1 FROM effect WHERE number = ?", (number,)).fetchone():
+            raise Violated(f"{name} was handed over again after it was handled")
         if name in self.cancelled:
             raise Violated(f"{name} was delivered after it was cancelled")
 
@@ -200,6 +205,7 @@ class World:
         connection = sqlite3.connect(path)
         connection.executescript(TABLES)
         connection.close()
+        self._reading = sqlite3.connect(path, isolation_level=None)
         clock = ManualClock()
         self.model = Model()
         self.errors: list[BaseException] = []
@@ -232,7 +238,7 @@ class World:
 
         @rt.mailbox("note", workers=2, retry=RetryPolicy(attempts=4), topics="news")
         def note(message: dict[str, Any], context: Context) -> None:
-            world.ran(message)
+            world.ran(message, context)
             context.execute(
                 EFFECT, (message["name"], context.message_id, None, world.simulation.clock.now())
             )
@@ -240,7 +246,7 @@ class World:
 
         @rt.mailbox("copy", workers=1, topics="news", retry=RetryPolicy(order="block"))
         def copy(message: dict[str, Any], context: Context) -> None:
-            world.ran(message)
+            world.ran(message, context)
             context.execute(EFFECT, (message["name"], context.message_id, "copy", FOREVER))
 
         @rt.mailbox("full", capacity=3, overflow="reject")
@@ -256,7 +262,7 @@ class World:
                 if message["what"] == "debit":
                     credit = {"what": "credit", "amount": -message["amount"]}
                     rt.tell("account", credit, key=message["to"])
-                    world.ran(message)
+                    world.ran(message, self.context)
                     self.context.execute(
                         EFFECT,
                         (message["name"], self.context.message_id, self.context.key, FOREVER),
@@ -270,6 +276,7 @@ class World:
                 assert self.context is not None
                 number = self.context.message_id
                 if number > 0:
+                    world.ran(message, self.context)
                     self.state.pages.append((number, message["name"]))
                     fail(message, self.context)
                 else:
@@ -287,10 +294,10 @@ class World:
 
         rt.cron("* * * * * */30", name="beat", to="ticks", missed="all", overlap="allow")
 
-    def ran(self, message: dict[str, Any]) -> None:
+    def ran(self, message: dict[str, Any], context: Context) -> None:
         """Tell the model that a handler begins; what it finds must not be taken for a failure."""
         try:
-            self.model.ran(message["name"])
+            self.model.ran(message["name"], context.message_id, self._reading)
         except Violated as error:
             self.errors.append(error)
 
@@ -444,6 +451,7 @@ class World:
             self.end()
         finally:
             simulation.close()
+            self._reading.close()
         self.look()
         self.model.check(self.path, ended=True)
         if not self._pauses:
