@@ -12,7 +12,7 @@ EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
 TOOLS := $(BIN)/lint-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention crash soak simulate nightly clean FORCE
+.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention crash soak simulate mutations nightly clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,7 +103,10 @@ simulate: SEEDS = 10000
 simulate: $(TOOLS) ## run whole runtimes in 10,000 seeded orders with crashes (SEEDS=, FIRST=)
 	$(BIN)/python -m tests.simulate --seeds $(SEEDS) --first $(or $(FIRST),0)
 
-nightly: contention simulate crash soak ## all that takes long
+mutations: $(TOOLS) ## plant ten defects and search for the seed that finds each
+	$(BIN)/python -m tests.mutations
+
+nightly: contention simulate mutations crash soak ## all that takes long
 
 clean: ## remove what was built; .venv too
 	rm -rf .venv .tree build dist *.egg-info .coverage htmlcov

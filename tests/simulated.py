@@ -1,16 +1,12 @@
-"""What is simulated: an owner and another process under a mixed load, and what must come of it.
+"""What is simulated: two processes on one store under a mixed load.
 
-The model knows nothing of the runtime. It keeps what it was told by the calls that returned, and
-reads what the handlers wrote in the transactions of their turns.
+What is promised of it is in simulated_model.py.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from callboard import (
@@ -30,6 +26,8 @@ from callboard import (
 from callboard.clock import SECOND
 from callboard.runtime.simulation import Simulation
 
+from .simulated_model import Model, Told, Violated, states
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -39,147 +37,6 @@ CREATE TABLE tick (id INTEGER PRIMARY KEY, at TEXT, missed INTEGER)"""
 EFFECT = "INSERT INTO effect (name, number, key, at) VALUES (?, ?, ?, ?)"
 ACCOUNTS = 3
 FOREVER = 1 << 62
-
-
-class Violated(AssertionError):
-    """A promise was broken."""
-
-
-@dataclass
-class Told:
-    """A call of tell that has returned, or whose process crashed in it (``sure``: returned)."""
-
-    mailbox: str
-    sure: bool = True
-    due: int | None = None
-    copies: int = 1
-
-
-@dataclass
-class Model:
-    """What was told, cancelled and run, and whether the store agrees."""
-
-    told: dict[str, Told] = field(default_factory=dict)
-    cancelled: set[str] = field(default_factory=set)
-    #: May have been cancelled or replaced: the call did not return.
-    perhaps: set[str] = field(default_factory=set)
-
-    def ran(self, name: str, number: int, connection: sqlite3.Connection) -> None:
-        """Hear that a handler begins."""
-        (last,) = connection.execute("SELECT last FROM callboard_counter").fetchone()
-        if number > last:
-            raise Violated(f"{name} was handed over as {number}, and on disk is {last}")
-        if connection.execute("SELECT 1 FROM effect WHERE number = ?", (number,)).fetchone():
-            raise Violated(f"{name} was handed over again after it was handled")
-        if name in self.cancelled:
-            raise Violated(f"{name} was delivered after it was cancelled")
-
-    def check(self, path: Path, *, ended: bool) -> None:
-        """Compare with the store; ``ended``: nothing waits any more but what is dead."""
-        connection = sqlite3.connect(path)
-        try:
-            self._once(connection)
-            self._order(connection)
-            self._money(connection)
-            if ended:
-                self._all_there(connection)
-            else:
-                self._none_lost(connection)
-        finally:
-            connection.close()
-
-    def check_ticks(self, path: Path, apart: int) -> None:
-        """See that no instant was left out of a schedule that was never paused."""
-        connection = sqlite3.connect(path)
-        found = connection.execute("SELECT at FROM tick ORDER BY at").fetchall()
-        connection.close()
-        at = [datetime.fromisoformat(text) for (text,) in found]
-        gaps = [a for a, b in pairwise(at) if (b - a).total_seconds() != apart]
-        if gaps or not at:
-            raise Violated(f"ticks were left out after {gaps}, of {len(at)}")
-
-    def _once(self, connection: sqlite3.Connection) -> None:
-        for name, count in connection.execute("SELECT name, count(*) FROM effect GROUP BY name"):
-            told = self.told.get(name)
-            if told is None:
-                raise Violated(f"{name} was handled, and never told")
-            if count > told.copies:
-                raise Violated(f"{name} was handled {count} times")
-            if name in self.cancelled:
-                raise Violated(f"{name} was handled although it was cancelled")
-        for name, at in connection.execute("SELECT name, at FROM effect"):
-            due = self.told[name].due
-            if due is not None and at < due:
-                raise Violated(f"{name} was handled {due - at} us early")
-        twice = connection.execute("SELECT at FROM tick GROUP BY at HAVING count(*) > 1").fetchall()
-        if twice:
-            raise Violated(f"ticked twice for {twice}")
-
-    def _order(self, connection: sqlite3.Connection) -> None:
-        rows = connection.execute(
-            "SELECT key, number, name FROM effect WHERE key IS NOT NULL ORDER BY id"
-        )
-        last: dict[str, tuple[int, str]] = {}
-        for key, number, name in rows:
-            before = last.get(key, (0, ""))
-            if number <= before[0]:
-                raise Violated(f"{name} of key {key} was handled after {before[1]}")
-            last[key] = number, name
-        for _, body in _states(connection, "diary"):
-            pages = [number for number, _ in body["pages"]]
-            if pages != sorted(set(pages)):
-                raise Violated(f"a diary's pages are {body['pages']}")
-
-    def _money(self, connection: sqlite3.Connection) -> None:
-        total = sum(body["balance"] for _, body in _states(connection, "account"))
-        for table in ("callboard_message", "callboard_dead"):
-            for (amount,) in connection.execute(
-                f"SELECT json_extract(body, '$.amount') FROM {table} "  # noqa: S608
-                "WHERE json_extract(body, '$.what') = 'credit'"
-            ):
-                total += amount
-        if total:
-            raise Violated(f"transfers have made {total} of money")
-
-    def _found(self, connection: sqlite3.Connection) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for table in ("callboard_message", "callboard_dead"):
-            for (name,) in connection.execute(
-                f"SELECT json_extract(body, '$.name') FROM {table} "  # noqa: S608
-                "WHERE json_type(body, '$.name') = 'text'"
-            ):
-                found[name] = found.get(name, 0) + 1
-        for (name,) in connection.execute("SELECT name FROM effect"):
-            found[name] = found.get(name, 0) + 1
-        for _, body in _states(connection, "diary"):
-            for _, name in body["pages"]:
-                found[name] = found.get(name, 0) + 1
-        return found
-
-    def _none_lost(self, connection: sqlite3.Connection) -> None:
-        found = self._found(connection)
-        for name, told in self.told.items():
-            count = found.get(name, 0)
-            if name in self.cancelled or name in self.perhaps:
-                continue
-            if told.sure and count < told.copies:
-                raise Violated(f"{name} was told and is lost: {told}")
-            if count > told.copies:
-                raise Violated(f"{name} is there {count} times")
-
-    def _all_there(self, connection: sqlite3.Connection) -> None:
-        self._none_lost(connection)
-        left = connection.execute("SELECT number, body FROM callboard_message").fetchall()
-        if left:
-            raise Violated(f"waiting for ever: {left}")
-
-
-def _states(connection: sqlite3.Connection, mailbox: str) -> list[tuple[str, Any]]:
-    rows = connection.execute(
-        "SELECT s.key, s.body FROM callboard_state s JOIN callboard_mailbox m ON m.id = s.mailbox "
-        "WHERE m.name = ?", (mailbox,)
-    )  # fmt: skip
-    return [(key, json.loads(body)) for key, body in rows]
 
 
 @dataclass
@@ -425,7 +282,7 @@ class World:
         except (AskTimeout, CallboardError):
             return
         connection = sqlite3.connect(self.path)
-        stored = dict(_states(connection, "diary")).get(key, {"asked": 0})["asked"]
+        stored = dict(states(connection, "diary")).get(key, {"asked": 0})["asked"]
         connection.close()
         if stored < answer:
             self.errors.append(Violated(f"an ask was answered {answer}, stored is {stored}"))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .mutations.planted import DEFECTS, Defect, Outdated
-from .simulated import Violated, simulate
+from .simulated import simulate
+from .simulated_model import Violated
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import logging
 import sys
 
 from ..simulate import one, say
-from ..simulated import Violated
+from ..simulated_model import Violated
 from .planted import DEFECTS, Defect
 
 #: So many seeds have to be enough.
