@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,13 +79,21 @@ def test_a_follower_goes_on_when_the_runtime_has_been_told(bench: Bench) -> None
     go = bench.busy()
     leader, follower = Job("leader"), Job("follower")
     bench.send_behind(leader, follower)
+    woken: list[str] = []
+    waiter = follower.waiter
+
+    def wake() -> None:
+        woken.append("follower")
+        waiter.wake()
+
+    follower.waiter = SimpleNamespace(wait=waiter.wait, wake=wake)
     go.set()
     assert told.wait(PATIENCE)
     assert follower.settled == [Outcome.COMMITTED]
-    waiter = follower.waiter
-    assert not waiter.wait(0), "it is still asleep"
+    assert woken == []
     go_on.set()
     bench.done()
+    assert woken == ["follower"]
     assert bench.errors["follower"] is None
 
 

@@ -25,19 +25,26 @@ def bench() -> Iterator[Bench]:
 # --- a store that refuses ------------------------------------------------------------------------
 
 
-def test_on_refusal_senders_get_the_error_and_turns_are_kept_in_order(bench: Bench) -> None:
+@pytest.mark.parametrize("refusals", [1, 2])
+def test_on_refusal_senders_get_the_error_and_turns_are_kept_in_order(
+    bench: Bench, refusals: int
+) -> None:
     go = bench.busy()
-    turns = [Job(n) for n in range(4)]
-    bench.store.script += [full, full]
+    inside, refuse, act = slow(full)
+    turns = [Job(n) for n in range(5)]
+    bench.store.script += [act, full][:refusals]
     bench.committer.stage(turns[0])
     bench.send_behind(Job("tell"))
-    for turn in turns[1:]:
+    for turn in turns[1:4]:
         bench.committer.stage(turn)
     go.set()
+    assert inside.wait(PATIENCE)
+    bench.committer.stage(turns[4])  # behind those that are refused
+    refuse.set()
     bench.done()
     assert isinstance(bench.errors["tell"], StoreFull)
-    assert bench.store.log == ["first", 0, 1, 2, 3]
-    assert [turn.settled for turn in turns] == [[Outcome.COMMITTED]] * 4
+    assert bench.store.log == ["first", 0, 1, 2, 3, 4]
+    assert [turn.settled for turn in turns] == [[Outcome.COMMITTED]] * 5
     assert bench.told.said.count("refused") == bench.told.said.count("recovered") == 1
 
 

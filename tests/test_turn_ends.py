@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -74,9 +75,35 @@ def test_a_turn_ends_once_sealed_or_abandoned() -> None:
     assert sealed.seal()
     assert not sealed.abandon()
     assert sealed.phase is Phase.SEALED
+    assert not sealed.join([Message(1, "json", b"1")])
+    assert sealed.ops == []
     assert left.abandon()
     assert not left.seal()
     assert left.phase is Phase.ABANDONED
+    with pytest.raises(TurnEnded):
+        left.join([Message(1, "json", b"1")])
+
+
+@pytest.mark.parametrize("end", ["seal", "abandon"])
+def test_a_call_that_meets_the_end_of_its_turn_joins_it_or_comes_too_late(end: str) -> None:
+    """The other thread gets the lock first: as the call looks, the turn has ended."""
+    turn = new_turn()
+
+    class Ends:
+        def __enter__(self) -> None:
+            turn.lock = threading.Lock()
+            getattr(turn, end)()
+
+        def __exit__(self, *exc: object) -> None:
+            pass
+
+    lock: Any = Ends()
+    turn.lock = lock
+    joined = False
+    with contextlib.suppress(TurnEnded):
+        joined = turn.join([Message(1, "json", b"1")])
+    assert not joined
+    assert turn.ops == []
 
 
 def test_a_turn_knows_how_many_bytes_it_has_staged() -> None:
@@ -353,6 +380,38 @@ def test_an_actor_is_not_put_away_before_its_last_turn_has_committed(
         board.settle()
         assert board.rt.state("adder", "a").items == [1, 2]
         assert len(built) == 1
+
+
+def test_an_actor_restarted_before_a_commit_goes_on_from_what_it_has_staged(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the store holds is older; an ask comes in beside the commit that is under way."""
+    asked, answers = threading.Event(), list[list[int]]()
+
+    class Adder(WorkerActor):
+        state: Seen
+
+        def on_receive(self, n: int) -> list[int]:
+            self.state.items.append(n)
+            if n == 2:
+                asked.set()
+            return list(self.state.items)
+
+    commits = Commits(board, monkeypatch)
+    rt = board.rt
+    rt.mailbox("adder", Adder, keyed=True)
+    with board:
+        rt.tell("adder", 1, key="a")
+        assert commits.entered.wait(PATIENCE)
+        mailbox = rest(board).mailbox("adder")
+        mailbox.recovery.renew(clean=False)
+        asker = threading.Thread(target=lambda: answers.append(rt.ask("adder", 2, key="a")))
+        asker.start()
+        assert asked.wait(PATIENCE)
+        commits.go.set()
+        asker.join(PATIENCE)
+        assert rt.state("adder", "a").items == [1, 2]
+    assert answers == [[1, 2]]
 
 
 # --- messages that are not run ---------------------------------------------------------------

@@ -116,6 +116,46 @@ def test_a_handler_that_moves_its_own_id_does_not_run_for_ever(board: Board) -> 
         assert len(set(runs)) == 11
 
 
+def test_all_runs_of_one_message_have_one_message_id(board: Board) -> None:
+    rt = board.rt
+    runs: list[tuple[int, int]] = []
+
+    @rt.mailbox("flaky", retry=RetryPolicy(delay=1, jitter=0))
+    def flaky(n: int, context: Context) -> None:
+        runs.append((context.message_id, context.attempt))
+        if len(runs) == 1:
+            raise RetryLater(after=1)
+        if len(runs) == 2:
+            msg = "no"
+            raise ValueError(msg)
+
+    with board:
+        number = rt.tell(flaky, 1)
+        board.settle()
+        board.advance("1m")
+    assert runs == [(number, 1), (number, 1), (number, 2)]
+
+
+def test_a_statement_runs_after_the_handler_and_not_if_that_raises(board: Board) -> None:
+    rt = board.rt
+    user_table(board)
+    seen: list[int] = []
+
+    @rt.mailbox("work", retry=ONCE)
+    def work(n: int, context: Context) -> None:
+        context.execute("INSERT INTO paid (id) VALUES (?)", (n,))
+        seen.append(rows(board, "SELECT count(*) FROM paid")[0][0])
+        if n == 2:
+            msg = "no"
+            raise ValueError(msg)
+
+    with board:
+        rt.tell_many(work, [1, 2])
+        board.settle()
+        assert rows(board, "SELECT id FROM paid") == [(1,)]
+    assert seen[0] == 0
+
+
 def test_operations_of_a_turn_keep_their_order(board: Board) -> None:
     rt = board.rt
     user_table(board)
