@@ -32,7 +32,7 @@ EVENTS = {
     "store.refused": "the store refused a commit; staged turns are kept: error",
     "store.recovered": "a commit has succeeded again: after (seconds)",
     "message.told": "a message is on disk: mailbox id key kind due cause",
-    "message.handled": "a turn has committed: mailbox id key took (seconds)",
+    "message.handled": "a turn has committed: mailbox id key took (s) told (messages it told)",
     "message.void": "cancelled or replaced while its handler ran; nothing happened: mailbox id key",
     "message.failed": "a handler raised; it is tried again: mailbox id key attempt error due",
     "message.later": "a handler asked to be tried later; not a failure: mailbox id key due",

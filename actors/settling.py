@@ -191,7 +191,7 @@ class Settling:
             case None | Done():
                 took = (mailbox.environment.clock.now() - turn.now) / SECOND
                 events.emit("message.handled", mailbox=name, id=message.number, key=message.key,
-                            took=took)  # fmt: skip
+                            took=took, told=[each.number for each in unit.told])  # fmt: skip
             case Dead(error, _, attempts, _):
                 events.emit("message.dead", mailbox=name, id=message.number, key=message.key,
                             attempts=attempts, error=error)  # fmt: skip

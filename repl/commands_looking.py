@@ -51,8 +51,9 @@ def top(desk: Desk, *, by: By = "depth", n: int = 10) -> Listing:
 
 @command
 def tree(desk: Desk) -> Listing:
-    """Show the supervision tree: state, restarts, and what each worker runs."""
-    return Listing(list(_branches(desk.rt.tree(), 0)), "nothing is declared")
+    """Show the supervision tree: state, restarts, depth, and what each worker runs since when."""
+    depths = {each.name: each.waiting for each in desk.rt.mailboxes()}
+    return Listing(list(_branches(desk.rt.tree(), 0, depths)), "nothing is declared")
 
 
 @command
@@ -244,12 +245,13 @@ def _plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def _branches(actor: ActorInfo, level: int) -> Iterator[dict[str, Any]]:
+def _branches(actor: ActorInfo, level: int, depths: dict[str, int]) -> Iterator[dict[str, Any]]:
     """Return the tree as lines, each a little further in than the one above it."""
     yield {
         "actor": "  " * level + actor.name, "kind": actor.kind, "state": actor.state,
-        "restarts": actor.restarts, "message": actor.message, "until": actor.until,
-        "error": actor.error,
+        "restarts": actor.restarts,
+        "depth": depths.get(actor.name) if actor.kind == "mailbox" else None,
+        "runs": actor.message, "since": actor.since, "until": actor.until, "error": actor.error,
     }  # fmt: skip
     for each in actor.children:
-        yield from _branches(each, level + 1)
+        yield from _branches(each, level + 1, depths)

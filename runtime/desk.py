@@ -8,10 +8,25 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..actors.asks import Asked, Reply
+from ..clock import monotonic
 from ..errors import CallboardError, MailboxFull, StoreError
-from .frames import Answer, Ask, Channel, Drop, Fed, Leave, Listen, Listening, Said, pack
+from .frames import (
+    Answer,
+    Ask,
+    Channel,
+    Drop,
+    Fed,
+    Leave,
+    Listen,
+    Listening,
+    Look,
+    Said,
+    Shown,
+    pack,
+)
 from .frames import read_to_owner as read
 from .remote import describe
+from .tree import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +38,8 @@ logger = logging.getLogger("callboard")
 
 #: Asks of one connection that may be open at once.
 MOST_OPEN = 10_000
+#: Events that one who watches them is sent in a second; more are dropped, and counted.
+MOST_EVENTS = 2000
 #: Bytes that may wait for a slow listener before what is published is dropped for it.
 MOST_WAITING = 4 * 1024 * 1024
 
@@ -55,8 +72,10 @@ class Desk:
                 self._ask(channel, frame)
             case Drop(number):
                 self._drop(self._asks.get(channel, {}).pop(number, None))
-            case Listen(number, pattern):
-                self._listen(channel, number, pattern)
+            case Listen() as frame:
+                self._listen(channel, frame)
+            case Look(number):
+                self._look(channel, number)
             case Leave(number):
                 self._feeds.get(channel, {}).pop(number, lambda: None)()
             case Said(topic, kind, body):
@@ -112,16 +131,28 @@ class Desk:
 
     # --- listening ---------------------------------------------------------------------------
 
-    def _listen(self, channel: Channel, number: int, pattern: str) -> None:
-        dropped = 0
+    def _listen(self, channel: Channel, frame: Listen) -> None:
+        number, dropped = frame.id, 0
+        since, sent = 0.0, 0
 
         def sink(topic: str, kind: str, body: bytes) -> None:
-            nonlocal dropped
-            if channel.waiting > MOST_WAITING:
+            nonlocal dropped, since, sent
+            if frame.events and (now := monotonic()) - since >= 1:
+                since, sent = now, 0
+            if channel.waiting > MOST_WAITING or (frame.events and sent >= MOST_EVENTS):
                 dropped += 1
                 return
             missed, dropped = dropped, 0
+            sent += 1
             self._send(channel, pack(Fed(number, topic, kind, msgspec.Raw(body), missed)))
 
-        self._feeds.setdefault(channel, {})[number] = self._hub.add(pattern, sink)
+        begin = self._hub.watch if frame.events else self._hub.add
+        self._feeds.setdefault(channel, {})[number] = begin(frame.pattern, sink)
         self._send(channel, pack(Listening(number)))
+
+    # --- looking -----------------------------------------------------------------------------
+
+    def _look(self, channel: Channel, number: int) -> None:
+        environment = self._engine.environment
+        found = show(environment.store, self._engine, environment.clock.now())
+        self._send(channel, pack(Shown(number, msgspec.Raw(msgspec.json.encode(found)))))

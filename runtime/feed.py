@@ -15,6 +15,7 @@ import msgspec
 
 from ..actors.messages import Accepts, Unknown
 from ..errors import CallboardError, ConfigError, MessageError
+from ..events import Event
 from .landing import Landing, Landings, on_loop
 
 if TYPE_CHECKING:
@@ -44,13 +45,16 @@ class Feed(Generic[T]):
         topic: of the message that was handed out last.
         dropped: messages that were thrown away, oldest first, because they were not taken in time.
         gaps: how often the owner was lost and found again; what was published meanwhile is missing.
+        events: it hears events, by a prefix of their names, and not what is published.
 
     """
 
     def __init__(
-        self, pattern: str, size: int, decode: Callable[[str, bytes], T], feeds: Feeds
-    ) -> None:
+        self, pattern: str, size: int, decode: Callable[[str, bytes], T], feeds: Feeds,
+        events: bool = False,  # noqa: FBT001, FBT002  (the same)
+    ) -> None:  # fmt: skip
         """Hear nothing yet; ``rt.listen(...)`` does this."""
+        self.events = events
         self.pattern = pattern
         self.topic = ""
         self.dropped = 0
@@ -205,6 +209,10 @@ class Feeds:
             raise ConfigError(msg)
         return Feed(pattern, size, self._decode, self)
 
+    def watch(self, prefix: str, size: int) -> Feed[Event]:
+        """See Runtime.watch."""
+        return Feed(prefix, size, _event, self, events=True)
+
     def add(self, feed: Feed[Any]) -> None:
         """Begin to feed one."""
         with self._lock:
@@ -242,6 +250,10 @@ class Feeds:
             return self._accepts.decode(kind, 1, body)
         except (Unknown, MessageError):
             return msgspec.json.decode(body)
+
+
+def _event(_kind: str, body: bytes) -> Event:
+    return msgspec.json.decode(body, type=Event)
 
 
 def _refuse_on_loop(what: str) -> None:

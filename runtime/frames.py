@@ -42,10 +42,20 @@ class Drop(msgspec.Struct, tag="drop", tag_field="verb"):
 
 
 class Listen(msgspec.Struct, tag="listen", tag_field="verb"):
-    """Client to owner: send what is published on topics like this; answered with Listening."""
+    """Client to owner: send what is published on topics like this; answered with Listening.
+
+    With ``events`` the pattern is a prefix of events' names, and those are sent.
+    """
 
     id: int
     pattern: str
+    events: bool = False
+
+
+class Look(msgspec.Struct, tag="look", tag_field="verb"):
+    """Client to owner: show the supervision tree as it lives; answered with Shown."""
+
+    id: int
 
 
 class Leave(msgspec.Struct, tag="leave", tag_field="verb"):
@@ -82,6 +92,13 @@ class Failure(msgspec.Struct, tag="failure", tag_field="verb"):
     trace: str
 
 
+class Shown(msgspec.Struct, tag="shown", tag_field="verb"):
+    """Owner to client: the supervision tree, as JSON of an ActorInfo."""
+
+    id: int
+    body: msgspec.Raw
+
+
 class Listening(msgspec.Struct, tag="listening", tag_field="verb"):
     """Owner to client: from now on nothing is missed."""
 
@@ -98,8 +115,8 @@ class Fed(msgspec.Struct, tag="fed", tag_field="verb"):
     dropped: int = 0
 
 
-ToOwner: TypeAlias = Ask | Drop | Listen | Leave | Said
-ToClient: TypeAlias = Answer | Failure | Listening | Fed
+ToOwner: TypeAlias = Ask | Drop | Listen | Leave | Said | Look
+ToClient: TypeAlias = Answer | Failure | Listening | Fed | Shown
 
 _encode = msgspec.json.Encoder().encode
 read_to_owner = msgspec.json.Decoder(ToOwner).decode

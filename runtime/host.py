@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..actors.turn import Phase, current
 from ..clock import monotonic
-from ..errors import SchemaTooNew, StoreError, StoreOwned
+from ..errors import NotStarted, SchemaTooNew, StoreError, StoreOwned
 from ..persistence.presence import gone
 from ..persistence.slots import Slots
 from ..persistence.sqlite_open import of_os
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 Role = Literal["client", "standby", "owner"]
 #: Seconds without a look at the store after which an owner counts as stuck.
 STALLED = 5.0
+#: Seconds that an owner has to show its tree.
+_GLANCE = 1.0
 _hosts: weakref.WeakSet[Host] = weakref.WeakSet()
 
 
@@ -98,7 +100,7 @@ class Host:
         self._ringer = parts.ringer(lambda: store.companion.socket)
         self._ownership = Ownership(store.companion.owner)
         store.on_gone = registry.forget_rows
-        self.hub = Hub()
+        self.hub = Hub(events)
         #: Called when the runtime has stopped, to end what listens.
         self.ending: Callable[[], None] = lambda: None
         self._line: Line | None = None
@@ -291,8 +293,17 @@ class Host:
 
         """
         if self.engine is not None:
-            return self.hub.add(feed.pattern, feed.put)
+            return self.hub.attach(feed)
         return self.line.listen(feed)
+
+    def look(self) -> bytes | None:
+        """Return the supervision tree of the owner in another process; None: nobody shows it."""
+        if self.engine is not None or not self.owned():
+            return None
+        try:
+            return self.line.look(_GLANCE)
+        except NotStarted:
+            return None
 
     # --- inside ------------------------------------------------------------------------------
 

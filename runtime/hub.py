@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from ..actors.messages import PLAIN
 from ..actors.topics import matches
 from ..persistence.store import Outcome, Publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..events import Event, Events
     from ..persistence.store import Unit
+    from .feed import Feed
 
 
 class Hub:
-    """Whoever listens in this process, and the connections of those who listen in others."""
+    """Whoever listens in this process, and the connections of those who listen in others.
 
-    def __init__(self) -> None:
+    Args:
+        events: of this process, for who watches those.
+
+    """
+
+    def __init__(self, events: Events) -> None:
         """Have nobody listening."""
+        self._events = events
         #: Somebody listens: one attribute to look at where nobody does.
         self.on = False
         self._lock = threading.Lock()
@@ -37,6 +48,21 @@ class Hub:
                 self.on = bool(self._sinks)
 
         return off
+
+    def watch(self, prefix: str, sink: Callable[[str, str, bytes], None]) -> Callable[[], None]:
+        """Call ``sink(name, "json", event)`` for events of this process; returns what ends that.
+
+        Runs: the sink on the events thread.
+        """
+
+        def told(event: Event) -> None:
+            sink(event.name, PLAIN, msgspec.json.encode(event, enc_hook=str))
+
+        return self._events.subscribe(told, prefix)
+
+    def attach(self, feed: Feed[Any]) -> Callable[[], None]:
+        """Feed a listener of this process; returns what ends that."""
+        return (self.watch if feed.events else self.add)(feed.pattern, feed.put)
 
     def published(self, topic: str, kind: str, body: bytes) -> None:
         """Tell those who listen. Runs: after the commit, on any thread; waits for nobody."""

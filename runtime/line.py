@@ -8,6 +8,7 @@ next owner, which may be this very process.
 from __future__ import annotations
 
 import itertools
+import queue
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,21 @@ import msgspec
 from ..actors.asks import Asked, Reply
 from ..clock import monotonic, sleep
 from ..errors import ActorStopped, NotStarted
-from .frames import Answer, Ask, Channel, Drop, Failure, Fed, Leave, Listen, Listening, Said, pack
+from .frames import (
+    Answer,
+    Ask,
+    Channel,
+    Drop,
+    Failure,
+    Fed,
+    Leave,
+    Listen,
+    Listening,
+    Look,
+    Said,
+    Shown,
+    pack,
+)
 from .frames import read_to_client as read
 from .reactor import Reactor
 from .remote import rebuild
@@ -66,6 +81,7 @@ class Line:
         self._asks: dict[int, Asked] = {}
         self._feeds: dict[int, tuple[Feed[Any], threading.Event]] = {}
         self._local: dict[int, Callable[[], None]] = {}
+        self._looks: dict[int, queue.SimpleQueue[bytes | None]] = {}
         self._seeking: threading.Thread | None = None
         self._closing = threading.Event()
 
@@ -136,7 +152,7 @@ class Line:
             self._feeds[number] = (feed, begun)
             link = self._link
         if link is not None:
-            link[0].send(link[1], pack(Listen(number, feed.pattern)))
+            link[0].send(link[1], pack(Listen(number, feed.pattern, feed.events)))
         if not begun.wait(_PATIENCE):
             self._leave(number)
             msg = f"the owner has not begun to send within {_PATIENCE:g} s: is it stuck?"
@@ -160,6 +176,31 @@ class Line:
             off()
         elif link is not None:
             link[0].send(link[1], pack(Leave(number)))
+
+    # --- looking -----------------------------------------------------------------------------
+
+    def look(self, seconds: float) -> bytes | None:
+        """Return the owner's supervision tree as JSON; None: it has ended, or did not answer.
+
+        Raises:
+            NotStarted: nobody owns the store, or it cannot be reached in that time.
+
+        """
+        self.connect(seconds)
+        number, answer = next(self._numbers), queue.SimpleQueue[bytes | None]()
+        with self._lock:
+            link = self._link
+            if link is None:
+                return None
+            self._looks[number] = answer
+        link[0].send(link[1], pack(Look(number)))
+        try:
+            return answer.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        finally:
+            with self._lock:
+                self._looks.pop(number, None)
 
     # --- life --------------------------------------------------------------------------------
 
@@ -210,6 +251,9 @@ class Line:
                     self._answer(number, Reply(kind, version, bytes(body)), None)
                 case Failure() as failure:
                     self._answer(failure.id, None, rebuild(failure))
+                case Shown(number, body):
+                    if (waiting := self._looks.get(number)) is not None:
+                        waiting.put(bytes(body))
                 case Listening(number):
                     if (found := self._feeds.get(number)) is not None:
                         self._heard(*found)
@@ -251,6 +295,9 @@ class Line:
     def _give_up(self, reason: str) -> None:
         with self._lock:
             asks, self._asks = self._asks, {}
+            looks = list(self._looks.values())
+        for waiting in looks:
+            waiting.put(None)
         for ask in asks.values():
             ask.deliver(None, ActorStopped(reason))
 
@@ -271,7 +318,7 @@ class Line:
             return
 
     def _attach_here(self, number: int, feed: Feed[Any], begun: threading.Event) -> None:
-        off = self._hub.add(feed.pattern, feed.put)
+        off = self._hub.attach(feed)
         with self._lock:
             if self._feeds.pop(number, None) is not None:
                 self._local[number] = off
@@ -283,4 +330,4 @@ class Line:
         with self._lock:
             link = self._link
         if link is not None:
-            link[0].send(link[1], pack(Listen(number, feed.pattern)))
+            link[0].send(link[1], pack(Listen(number, feed.pattern, feed.events)))

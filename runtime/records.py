@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +249,8 @@ class ActorInfo:
         until: when it is to be restarted, UTC; None: it waits for the supervisor above.
         error: why it is restarting or faulted.
         strategy: of a supervisor that lives in this process.
-        message: the number of the message that a worker runs now.
+        message: the number of the message that a worker runs now; an ask's is negative.
+        since: when it began with that, UTC.
         children: below it, in the order of their declaration.
 
     """
@@ -264,4 +263,5 @@ class ActorInfo:
     error: str | None = None
     strategy: str | None = None
     message: int | None = None
+    since: datetime | None = None
     children: tuple[ActorInfo, ...] = ()

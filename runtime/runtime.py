@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ..actors.supervisor import Strategy
     from ..actors.ticks import Missed, Overlap
     from ..clock import Clock
+    from ..events import Event
     from ..persistence.store import IfExists
     from .asking import Asking
     from .options import (
@@ -750,6 +751,22 @@ class Runtime:
         """
         return self._feeds.make(topic, buffer)
 
+    def watch(self, prefix: str = "", *, buffer: int = BUFFER) -> Feed[Event]:
+        """Return a feed of the owner's events, as they happen: iterate over it, ``async`` or not.
+
+        It is as :meth:`listen` in all else. From another process at most 2,000 a second come; how
+        many were left out is counted in ``dropped``.
+
+        Args:
+            prefix: of the names of events, such as ``"message."``; "": all of them.
+            buffer: so many wait for a slow reader; then the oldest are dropped.
+
+        Raises:
+            NotStarted: nobody owns the store; when it begins.
+
+        """
+        return self._feeds.watch(prefix, buffer)
+
     def _make_asking(self) -> Asking:
         from .asking import Asking  # 5 ms that `import callboard` need not take
 
@@ -878,10 +895,19 @@ class Runtime:
     def tree(self) -> ActorInfo:
         """Return the supervision tree, from its root down.
 
-        The owner shows it as it is: supervisors, mailboxes, their workers, and the keyed actors
-        that are restarting or faulted. A client shows what the store knows of it: the declared
-        mailboxes and the supervisors above them; their state is ``"declared"``, or ``"paused"``.
+        It is shown as it lives in the owner, whichever process that is: supervisors, mailboxes,
+        their workers with what they run and since when, and the keyed actors that are restarting or
+        faulted. Where nobody owns the store, or the owner does not answer within a second, it is
+        what the store knows: the declared mailboxes and the supervisors above them; their state is
+        ``"declared"``, or ``"paused"``.
         """
+        seen = self._host.look()
+        if seen is not None:
+            import msgspec
+
+            from .records import ActorInfo
+
+            return msgspec.json.decode(seen, type=ActorInfo)
         from .tree import show  # needs the living parts, which a client does not import
 
         return show(self._store, self._host.engine, self._config.clock.now())

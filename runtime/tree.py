@@ -93,6 +93,7 @@ def _mailbox(  # noqa: PLR0917  (called once)
         below.append(ActorInfo(
             str(number), "worker", "restarting" if worker.crashed else "running",
             message=None if turn is None else turn.message.number,
+            since=None if turn is None else instant(turn.now),
         ))  # fmt: skip
     for key in sorted(key for key in {*faulted, *waiting} if key is not None):
         ill = key in faulted

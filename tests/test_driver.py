@@ -57,7 +57,8 @@ class World:
         self.engine = Engine(
             self, store=self.store, committer=self.committer, clock=self.clock,
             driver=cast("ThreadDriver", self.driver), events=Events(self.clock.now),
-            slots=self.slots, host_loop=None, hub=Hub(), give_up=self.failures.append,
+            slots=self.slots, host_loop=None, hub=Hub(Events(self.clock.now)),
+            give_up=self.failures.append,
         )  # fmt: skip
         self.committer.become(self.engine, epoch, last)
         for spec, row in self.registry.store_all():
