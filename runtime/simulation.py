@@ -86,7 +86,9 @@ class Simulation:
         self.random = Random(seed)
         self.clock = clock
         #: What has happened so far, by name: steps, crashes, refusals, meanwhile.
-        self.counts = dict.fromkeys(("steps", "commits", "crashes", "refusals", "meanwhile"), 0)
+        self.counts = dict.fromkeys(
+            ("steps", "commits", "crashes", "stops", "refusals", "meanwhile"), 0
+        )
         #: Called now and then for a runtime that may send: what a teller of yours does.
         self.act: Callable[[Runtime], object] | None = None
         self._crashes, self._refusals = crashes, refusals
@@ -156,6 +158,8 @@ class Simulation:
             self._move()
         elif draw < 0.03 and self._faulty and self.random.random() < 100 * self._crashes:
             self._die(process)
+        elif draw < 0.032 and self._faulty:
+            self._try(process, partial(self._stop, process))
         else:
             self._go_on(process)
 
@@ -275,6 +279,12 @@ class Simulation:
             for other in self._processes:
                 if other is not process:
                     self._try(other, other.look)
+        self._begin(process)
+
+    def _stop(self, process: Process) -> None:
+        """Stop a process in order, and start it again."""
+        self.counts["stops"] += 1
+        process.rt.stop()
         self._begin(process)
 
     def _begin(self, process: Process) -> None:

@@ -203,9 +203,11 @@ class World:
         names = self._named.setdefault(key, [])
         names.append(name)
         self.model.perhaps.update(names[:-1])
-        self.tell(rt, "note", name, body, after=after, id=key)
-        if names[-1] != name:  # another process has told meanwhile, before or after it
-            self.model.perhaps.update(names)
+        try:
+            self.tell(rt, "note", name, body, after=after, id=key)
+        finally:
+            if names[-1] != name:  # another process has told meanwhile, before or after it
+                self.model.perhaps.update(names)
 
     def tell_account(self, rt: Runtime) -> None:
         one, other = (str(self.random.randrange(ACCOUNTS)) for _ in range(2))
