@@ -12,10 +12,10 @@ EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
 TOOLS := $(BIN)/lint-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention crash soak simulate mutations nightly clean FORCE
+.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention crash soak simulate mutations nightly bench bench-quick clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: FORCE ## make .venv, with the package editable and all tools
 	$(PYTHON) -m venv .venv
@@ -44,9 +44,9 @@ format: $(TOOLS) ## repair style and format where that is safe
 		ln -s "../../$$part" .tree/callboard/; \
 	done
 
-types: $(TOOLS) .tree ## check types, strictly, in package, tests and examples
+types: $(TOOLS) .tree ## check types, strictly, in package, tests, examples and benchmarks
 	$(BIN)/mypy -p callboard
-	$(BIN)/mypy $(wildcard tests examples)
+	$(BIN)/mypy $(wildcard tests examples benchmarks)
 
 layers: $(TOOLS) .tree ## check that imports go down only
 	PYTHONPATH=.tree $(BIN)/lint-imports
@@ -105,6 +105,16 @@ simulate: $(TOOLS) ## run whole runtimes in 10,000 seeded orders with crashes (S
 
 mutations: $(TOOLS) ## plant ten defects and search for the seed that finds each
 	$(BIN)/python -m tests.mutations
+
+$(BIN)/huey_consumer: setup.cfg
+	$(BIN)/pip install -q -e ".[bench]"
+	@touch $@
+
+bench: $(TOOLS) $(BIN)/huey_consumer ## measure beside the bare limit and the peers (ARGS="--long")
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-quick: $(TOOLS) ## the same, small and without peers, in two minutes
+	$(BIN)/python -m benchmarks --quick $(ARGS)
 
 nightly: contention simulate mutations crash soak ## all that takes long
 
