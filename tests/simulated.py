@@ -74,6 +74,7 @@ class World:
         self.simulation.act = self.act
         self._count = 0
         self._named: dict[str, list[str]] = {}
+        self._telling: set[str] = set()
         self._pauses = self.random.random() < 0.5
         self._paused = False
         self._ticks: int | None = None
@@ -203,9 +204,14 @@ class World:
         names = self._named.setdefault(key, [])
         names.append(name)
         self.model.perhaps.update(names[:-1])
+        before = [each for each in names[:-1] if each not in self._telling]
+        self._telling.add(name)
         try:
-            self.tell(rt, "note", name, body, after=after, id=key)
+            told = self.tell(rt, "note", name, body, after=after, id=key)
+            if told and names[-1] == name:
+                self.model.replaced.update(before)
         finally:
+            self._telling.discard(name)
             if names[-1] != name:  # another process has told meanwhile, before or after it
                 self.model.perhaps.update(names)
 

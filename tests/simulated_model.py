@@ -37,6 +37,8 @@ class Model:
 
     told: dict[str, Told] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
+    #: Another of its id was told since: it may have been handled before that, and never after.
+    replaced: set[str] = field(default_factory=set)
     #: May have been cancelled or replaced: the call did not return.
     perhaps: set[str] = field(default_factory=set)
 
@@ -49,6 +51,8 @@ class Model:
             raise Violated(f"{name} was handed over again after it was handled")
         if name in self.cancelled:
             raise Violated(f"{name} was delivered after it was cancelled")
+        if name in self.replaced:
+            raise Violated(f"{name} was delivered after it was replaced")
 
     def check(self, path: Path, *, ended: bool) -> None:
         """Compare with the store; ``ended``: nothing waits any more but what is dead."""
