@@ -47,6 +47,7 @@ from .runtime.records import ActorInfo as ActorInfo
 from .runtime.records import AuditInfo as AuditInfo
 from .runtime.records import CauseInfo as CauseInfo
 from .runtime.records import DeadLetter as DeadLetter
+from .runtime.records import Finding as Finding
 from .runtime.records import MailboxInfo as MailboxInfo
 from .runtime.records import MessageInfo as MessageInfo
 from .runtime.records import ScheduleInfo as ScheduleInfo
@@ -61,7 +62,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ActorInfo", "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "AuditInfo",
     "BadSchedule", "CallboardError", "CauseInfo", "ConfigError", "Context", "DeadLetter", "Event",
-    "Feed", "HandlerTimeout",
+    "Feed", "Finding", "HandlerTimeout",
     "MailboxFull", "MailboxInfo", "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError",
     "MessageInfo", "NotStarted", "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime",
     "ScheduleInfo", "SchemaTooNew", "Stats", "StoreBusy", "StoreError", "StoreFull", "StoreGone",

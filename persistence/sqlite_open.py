@@ -22,7 +22,8 @@ OLDEST_SQLITE = (3, 38, 0)
 #: Bytes that the WAL keeps on disk when it starts anew. A long read of somebody's (a backup, a
 #: forgotten shell) lets it grow without bound; without a limit it would stay as large for ever.
 WAL_KEPT = 64 * 1024 * 1024
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "virtiofs", "afs", "ceph",
+#: File systems over a network, where locks cannot be trusted.
+NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "virtiofs", "afs", "ceph",
             "fuse.glusterfs", "lustre"}  # fmt: skip
 
 # What the store as a whole refuses, whatever the statement: nobody's turn is to blame for it.
@@ -59,7 +60,7 @@ def connect(path: Path, *, durability: str, readonly: bool = False) -> sqlite3.C
     """Open one connection with our settings; nothing is created."""
     try:
         connection = sqlite3.connect(
-            f"file:{_quote(path)}?mode=rw",
+            f"file:{quoted(path)}?mode=rw",
             uri=True,
             timeout=PATIENCE,
             isolation_level=None,
@@ -164,7 +165,7 @@ def of_os(error: OSError, path: Path) -> StoreError:
 
 def _refuse_network(path: Path) -> None:
     kind = file_system(path.resolve().parent)
-    if kind in _NETWORK:
+    if kind in NETWORK:
         msg = (
             f"{path} lies on a network file system ({kind}), where SQLite's locks cannot be "
             "trusted: use a local disk, or insist with network_ok=True"
@@ -189,5 +190,6 @@ def file_system(folder: Path) -> str:
     return kind
 
 
-def _quote(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """Return a path as it stands in a ``file:`` address."""
     return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import CallboardError, ConfigError, NotStarted, StoreError
-from .registry import ReaderGone
+from .registry import Problems, ReaderGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,8 @@ def exit_code(error: BaseException) -> int:
         return UNREACHABLE
     if isinstance(error, TimeoutError):
         return TIMED_OUT
+    if isinstance(error, Problems):
+        return PROBLEMS
     return FAILED
 
 

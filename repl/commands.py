@@ -44,6 +44,9 @@ def demo(
     """
     from .demo import run_demo
 
+    if desk.app is not None:
+        msg = "demo runs a service of its own: run it without -a"
+        raise ConfigError(msg)
     if store is None and desk.named is not None:
         store = Path(desk.named)
     run_demo(desk.show, folder=dir, kills=kills, store=store, seed=seed)
@@ -63,6 +66,9 @@ def run(desk: Desk, target: str) -> None:
 
     if desk.named is not None:
         msg = f"{target} says itself which store it uses: run it without -s"
+        raise ConfigError(msg)
+    if desk.app is not None:
+        msg = f"run names its Runtime itself: callboard run {target}, without -a"
         raise ConfigError(msg)
     runtime = load(target)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

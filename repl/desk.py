@@ -42,6 +42,10 @@ class Intended(Exception):
         self.said = said
 
 
+class Problems(CallboardError):
+    """A check has found what will not work; what it is has been shown."""
+
+
 class Declined(CallboardError):
     """Somebody was asked, and said no."""
 

@@ -25,6 +25,7 @@ from .desk import STORE as STORE  # noqa: PLC0414  (commands know the two togeth
 from .desk import Declined as Declined  # noqa: PLC0414
 from .desk import Desk as Desk  # noqa: PLC0414
 from .desk import Intended as Intended  # noqa: PLC0414
+from .desk import Problems as Problems  # noqa: PLC0414
 from .desk import ReaderGone as ReaderGone  # noqa: PLC0414
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import click
 
 from . import builtins as builtins  # noqa: PLC0414  (registers them)
 from . import commands as commands  # noqa: PLC0414  (the same)
+from . import commands_doctor as commands_doctor  # noqa: PLC0414  (the same)
 from .grammar import Word
 from .registry import COMMANDS, CONSENT, Command, Desk, Parameter, perform
 from .render import FORMATS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,3 +265,32 @@ class ActorInfo:
     message: int | None = None
     since: datetime | None = None
     children: tuple[ActorInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check of :meth:`Runtime.doctor` has found.
+
+    Attributes:
+        severity: ``"error"``: something will not work; ``"warning"``: something may not;
+            ``"note"``: good to know; ``"ok"``: the check found nothing wrong.
+        check: which one.
+        text: what it found, in one line.
+        advice: what to do next; "" where there is nothing to do.
+        mailbox: whose messages or states it is about.
+        kind: of them.
+        version: of them.
+        count: how many there are.
+        examples: the first of them: each with ``id`` (a message's number), ``key`` and ``error``.
+
+    """
+
+    severity: Literal["error", "warning", "note", "ok"]
+    check: str
+    text: str
+    advice: str = ""
+    mailbox: str | None = None
+    kind: str | None = None
+    version: int | None = None
+    count: int = 0
+    examples: tuple[dict[str, Any], ...] = ()
