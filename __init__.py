@@ -47,10 +47,12 @@ from .runtime.records import ActorInfo as ActorInfo
 from .runtime.records import AuditInfo as AuditInfo
 from .runtime.records import CauseInfo as CauseInfo
 from .runtime.records import DeadLetter as DeadLetter
+from .runtime.records import EffectInfo as EffectInfo
 from .runtime.records import Finding as Finding
 from .runtime.records import MailboxInfo as MailboxInfo
 from .runtime.records import MessageInfo as MessageInfo
 from .runtime.records import ScheduleInfo as ScheduleInfo
+from .runtime.records import Simulation as Simulation
 from .runtime.records import Stats as Stats
 from .runtime.records import TimerInfo as TimerInfo
 from .runtime.runtime import Runtime as Runtime
@@ -61,12 +63,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ActorInfo", "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "AuditInfo",
-    "BadSchedule", "CallboardError", "CauseInfo", "ConfigError", "Context", "DeadLetter", "Event",
-    "Feed", "Finding", "HandlerTimeout",
+    "BadSchedule", "CallboardError", "CauseInfo", "ConfigError", "Context", "DeadLetter",
+    "EffectInfo", "Event", "Feed", "Finding", "HandlerTimeout",
     "MailboxFull", "MailboxInfo", "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError",
     "MessageInfo", "NotStarted", "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime",
-    "ScheduleInfo", "SchemaTooNew", "Stats", "StoreBusy", "StoreError", "StoreFull", "StoreGone",
-    "StoreOwned",
-    "SupervisorRef", "Tick", "TimerInfo", "Transaction", "TurnEnded", "WorkerActor", "__version__",
-    "message", "upcast",
+    "ScheduleInfo", "SchemaTooNew", "Simulation", "Stats", "StoreBusy", "StoreError", "StoreFull",
+    "StoreGone", "StoreOwned", "SupervisorRef", "Tick", "TimerInfo", "Transaction", "TurnEnded",
+    "WorkerActor", "__version__", "message", "upcast",
 ]  # fmt: skip

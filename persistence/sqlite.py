@@ -25,7 +25,7 @@ from .sqlite_write import InsideWriter, SqliteWriter
 from .store import DeadRow, Declaration, MailboxRow, Message, ScheduleRow, Unit, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _DECLARE = """
 INSERT INTO callboard_mailbox (name, declaration) VALUES (?, ?)
@@ -107,6 +107,8 @@ class SqliteStore(SqliteReader):
         self._presence: Presence | None = None
         self._gone: StoreGone | None = None
         self._was_gone = False
+        #: Every write is refused; see :meth:`sealed`.
+        self.is_sealed = False
         #: Called before each transaction ("begin") and when it is on disk ("committed"), outside
         #: the gate: where a simulation refuses, crashes, or has others go on meanwhile.
         self.probe: Callable[[str], None] = lambda _: None
@@ -333,7 +335,7 @@ class SqliteStore(SqliteReader):
             ConfigError: no connection to a SQLite database is found in it.
 
         """
-        self.open()
+        self._parts()
         raw = unwrap(connection)
         same_file(raw, self._path)
         InsideWriter(raw, self._path).write(unit)
@@ -422,7 +424,21 @@ class SqliteStore(SqliteReader):
             )
             raise StoreError(msg)
 
+    @contextlib.contextmanager
+    def sealed(self) -> Iterator[None]:
+        """Refuse every write, on whatever thread, until the block ends."""
+        self.is_sealed = True
+        try:
+            yield
+        finally:
+            self.is_sealed = False
+
     def _parts(self) -> tuple[Gate, SqliteWriter]:
+        if self.is_sealed:
+            raise StoreError(
+                "a simulated turn writes nothing: what does not join the turn (an ask, a pause, a "
+                "mailbox that the store does not know yet) cannot be simulated"
+            )
         if self._writer is None:
             self.open()
         if self._gate is None or self._writer is None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .store import Message
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,6 +28,10 @@ FROM callboard_dead WHERE number = :number
 UNION ALL
 SELECT number, mailbox, key, kind, told_at, cause, sender, 'handled'
 FROM callboard_done WHERE number = :number"""
+_AGAIN = """
+SELECT mailbox, kind, version, key, body FROM callboard_message WHERE number = :number
+UNION ALL SELECT mailbox, kind, version, key, body FROM callboard_dead WHERE number = :number
+UNION ALL SELECT mailbox, kind, version, key, body FROM callboard_done WHERE number = :number"""
 _HISTORY = """
 SELECT number FROM callboard_done
 WHERE mailbox = :mailbox AND (:key IS NULL OR key = :key) ORDER BY number DESC LIMIT :limit"""
@@ -56,6 +62,15 @@ def link(query: Query, number: int) -> Link | None:
     """Return where a message stands in its chain; None: the store holds it no longer."""
     rows = query(_LINKS, {"number": number})
     return Link(*rows[0]) if rows else None
+
+
+def again(query: Query, number: int) -> Message | None:
+    """Return a message that waits, is dead or is kept, as it was told."""
+    rows = query(_AGAIN, {"number": number})
+    if not rows:
+        return None
+    mailbox, kind, version, key, body = rows[0]
+    return Message(mailbox, kind, body, key, version=version, number=number)
 
 
 def kept(query: Query, mailbox: int, key: str | None, limit: int) -> list[int]:

@@ -13,6 +13,9 @@ from ..errors import ConfigError
 from . import commands_looking as commands_looking  # noqa: PLC0414  (registers them)
 
 # isort: split
+from . import commands_rehearse as commands_rehearse  # noqa: PLC0414  (after them in the help)
+
+# isort: split
 from . import commands_live as commands_live  # noqa: PLC0414  (after them in the help)
 
 # isort: split

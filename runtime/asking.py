@@ -138,6 +138,8 @@ class Asking:
         engine = self._host.engine
         if engine is not None:
             return Here(engine)
+        if self._host.store.is_sealed:
+            raise ActorStopped("a simulated turn asks nobody: the answer's turn would be stored")
         if turn is not None:
             raise ActorStopped("the runtime stops: it takes no more asks")
         return There(self._host.line)

@@ -191,6 +191,58 @@ class AuditInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class EffectInfo:
+    """One thing that a simulated turn would have done.
+
+    Attributes:
+        does: ``"tell"``, ``"cancel"``, ``"execute"``, ``"publish"`` or another operation's name.
+        to: the mailbox, or the topic.
+        key: for which actor.
+        what: the message; of a cancel the target, of an execute the statement and its parameters.
+        due: of a future call, UTC.
+        id: the name that its sender gave it.
+
+    """
+
+    does: str
+    to: str | None
+    key: str | None
+    what: Any
+    due: datetime | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What a message would have done; nothing of it is in the store.
+
+    Attributes:
+        mailbox: whose handler ran.
+        key: of which actor.
+        message: its body as plain data.
+        outcome: ``"handled"``, or ``"failed"``, ``"later"`` or ``"dead"`` with the error.
+        traceback: of the error.
+        result: what the handler returned, as plain data.
+        took: seconds.
+        before: the actor's state before it, as plain data; None: it has none.
+        after: the state after it; of one that was not handled the same.
+        effects: what it would have told, cancelled and executed, in its order.
+
+    """
+
+    mailbox: str
+    key: str | None
+    message: Any
+    outcome: str
+    traceback: str | None
+    result: Any
+    took: float
+    before: Any
+    after: Any
+    effects: tuple[EffectInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """The store and this process in numbers.
 

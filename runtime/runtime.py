@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from ..actors.limits import Limits
@@ -57,9 +58,11 @@ if TYPE_CHECKING:
         MailboxInfo,
         MessageInfo,
         ScheduleInfo,
+        Simulation,
         Stats,
         TimerInfo,
     )
+    from .rehearsal import Rehearsal
 
 M = TypeVar("M")
 R = TypeVar("R")
@@ -768,6 +771,15 @@ class Runtime:
         """
         return self._feeds.watch(prefix, buffer)
 
+    @cached_property
+    def _rehearsal(self) -> Rehearsal:
+        from .rehearsal import Rehearsal  # asyncio: 15 ms that `import callboard` need not take
+
+        return Rehearsal(
+            self, self._store, self._registry, self._sender, self._host, self._config.clock,
+            self.events,
+        )  # fmt: skip
+
     def _make_asking(self) -> Asking:
         from .asking import Asking  # 5 ms that `import callboard` need not take
 
@@ -1133,6 +1145,44 @@ class Runtime:
 
         """
         return self._acting.purgeable(mailbox, older)
+
+    def simulate(
+        self, mailbox: Any, message: Any = None, *, key: str | int | None = None,
+        timeout: float = 10.0,
+    ) -> Simulation:  # fmt: skip
+        """Run a handler in a turn that is always rolled back, and say what it would have done.
+
+        For a Runtime that was never started; its code runs here, on a thread of its own, on the
+        actor's committed state. Nothing is written: while it runs this Runtime refuses every write.
+        What the handler does **outside the store does happen** (a mail is sent, a file is written).
+
+        Args:
+            mailbox: declared by this process's code.
+            message: as for :meth:`tell`.
+            key: of the actor, in a keyed mailbox.
+            timeout: seconds for the handler.
+
+        Raises:
+            LookupError: this process has no code of the mailbox.
+            MessageError: the mailbox does not accept the message.
+            CallboardError: this Runtime is started, or a handler calls.
+
+        """
+        return self._rehearsal.simulate(mailbox, message, key, timeout)
+
+    def replay(self, id: int, *, timeout: float = 10.0) -> Simulation:
+        """Simulate a message again that is dead, kept or waiting; see :meth:`simulate`.
+
+        Args:
+            id: its number.
+            timeout: seconds for the handler.
+
+        Raises:
+            LookupError: there is no such message, or no code of its mailbox.
+            CallboardError: this Runtime is started, or a handler calls.
+
+        """
+        return self._rehearsal.replay(id, timeout)
 
     def audit(self, command: str, who: str | None = None) -> None:
         """Note, durably, a change that somebody has made by hand.
