@@ -227,7 +227,7 @@ def _fields(at: _At) -> Found:
             continue
         if not at.begun or at.begun[0] in "{\"'":
             shape = ", ".join(f"{msgspec.json.encode(name).decode()}: " for name in fields)
-            found.append(("{" + shape.rstrip() + "}", kind))
+            found.append(("{" + shape + "}", kind))
         found += [(f"{name}=", f"{kind}: {kind_of}") for name, kind_of in fields.items()]
     return found
 

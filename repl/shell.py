@@ -27,7 +27,8 @@ from . import completion
 from .answers import INTERRUPTED, OK
 from .console import Console, Leave, unfinished
 from .grammar import Incomplete, parse, words
-from .registry import COMMANDS
+from .registry import COMMANDS, Desk
+from .render import default_format
 from .status import Status
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from prompt_toolkit.document import Document
     from prompt_toolkit.formatted_text import StyleAndTextTuples
     from prompt_toolkit.key_binding import KeyPressEvent
+
+    from ..runtime.runtime import Runtime
 
 #: Of the history beside the store, in its companion folder.
 HISTORY = "history"
@@ -129,6 +132,15 @@ class Shell:
     def _goes_on(self) -> bool:
         """Say whether Enter begins a new line: a bracket or a quote is open."""
         return unfinished(self._session.default_buffer.text)
+
+
+def poke(runtime: Runtime) -> None:
+    """Open the console inside a program; see Runtime.repl."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        msg = "rt.repl() needs a terminal: use the command line, callboard -s STORE, from another"
+        raise ConfigError(msg)
+    desk = Desk(None, default_format(), runtime=runtime)
+    Shell(Console(desk), embedded=True).run()
 
 
 def plain() -> bool:

@@ -1052,6 +1052,25 @@ class Runtime:
         self._schedules.pause(mailbox, self._looking, paused=False)
         self._host.look_again()
 
+    # --- poking --------------------------------------------------------------------------------
+
+    def repl(self) -> None:
+        """Open the console on this runtime, in the program's own terminal, until it is left.
+
+        It blocks the calling thread, and an event loop that runs on it: a coroutine calls
+        ``await asyncio.to_thread(rt.repl)``. Any thread will do, and everything else goes on.
+        What the program prints meanwhile appears above the prompt. The runtime is neither started
+        nor stopped by it.
+
+        Raises:
+            ConfigError: standard input or output is no terminal.
+            StoreError: the store cannot be opened.
+
+        """
+        from ..repl.shell import poke  # the one import upwards: setup.cfg says so too
+
+        poke(self)
+
     # --- by hand -----------------------------------------------------------------------------
 
     def why(self, id: int) -> list[CauseInfo]:
