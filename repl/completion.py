@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from ..errors import CallboardError
+from . import syntax as syntax  # noqa: PLC0414  (registers the commands)
 from .grammar import Word, words
 from .registry import COMMANDS, CONSENT, Command, Desk, Parameter
 from .render import FORMATS

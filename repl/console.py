@@ -119,7 +119,8 @@ class Console:
             if code == INTERRUPTED or (code and not self._keep_going):
                 return first
         if held:
-            first = first or self.run(held.strip("\n"), f"{name}line {begun}: ")
+            code = self.run(held.strip("\n"), f"{name}line {begun}: ")
+            first = first or code
         return first
 
     def _run(self, line: Line) -> int:

@@ -22,12 +22,16 @@ class Incomplete(ConfigError):
         what: is open.
         at: where it began, from 0.
 
+    Attributes:
+        word: where the word began in which it stands.
+
     """
 
     def __init__(self, what: str, at: int) -> None:
         """Say where."""
         super().__init__(f"the {what} at character {at + 1} is never closed")
         self.at = at
+        self.word = at
 
 
 class Word(str):
@@ -85,7 +89,8 @@ def parse(text: str) -> Line:
     """
     if text.lstrip().startswith("#"):
         return Line(())
-    words, at = _words(text)
+    words: list[Word] = []
+    at = _words(text, words)
     said = text[:at].strip()
     if at == len(text):
         return Line(tuple(words), text=said)
@@ -100,7 +105,8 @@ def parse(text: str) -> Line:
         return Line(tuple(words), pipe=pipe, text=said)
     append = text.startswith(">>", at)
     rest = text[at + 1 + append :]
-    names, end = _words(rest)
+    names: list[Word] = []
+    end = _words(rest, names)
     if len(names) != 1 or end != len(rest):
         msg = "one file comes after '>', and nothing after it: write COMMAND > file"
         raise ConfigError(msg)
@@ -109,27 +115,31 @@ def parse(text: str) -> Line:
 
 def words(text: str) -> list[Word]:
     """Return the words of a line that somebody is typing; what is open ends with it."""
-    try:
-        return _words(text)[0]
-    except Incomplete as open_still:
-        begun = _start_of_word(text, open_still.at)
-        last = text[begun:]
-        return [*_words(text[:begun])[0], Word(last.lstrip("\"'"), last, begun)]
-
-
-def _words(text: str) -> tuple[list[Word], int]:
-    """Return the words up to a pipe or a redirection, and where that stands, or the end."""
     found: list[Word] = []
+    try:
+        _words(text, found)
+    except Incomplete as error:
+        last = text[error.word :]
+        found.append(Word(last.lstrip("\"'"), last, error.word))
+    return found
+
+
+def _words(text: str, found: list[Word]) -> int:
+    """Read words up to a pipe or a redirection; returns where that stands, or the end."""
     at = 0
     while at < len(text):
         if text[at].isspace():
             at += 1
         elif text[at] in "|>":
-            return found, at
+            return at
         else:
-            word, at = _word(text, at)
+            try:
+                word, at = _word(text, at)
+            except Incomplete as error:
+                error.word = at
+                raise
             found.append(word)
-    return found, at
+    return at
 
 
 def _word(text: str, start: int) -> tuple[Word, int]:
@@ -189,10 +199,3 @@ def _json(text: str, start: int) -> int:
             return at + 1
         at += 1
     raise Incomplete("bracket", start)
-
-
-def _start_of_word(text: str, at: int) -> int:
-    """Return where the word begins in which a quote or bracket at that place opens."""
-    while at and not text[at - 1].isspace():
-        at -= 1
-    return at

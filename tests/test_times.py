@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from callboard.errors import ConfigError
-from callboard.repl.times import moment, relative, shown, span
 from hypothesis import given
 from hypothesis import strategies as st
+
+from callboard.errors import ConfigError
+from callboard.repl.times import moment, relative, shown, span
 
 #: A Wednesday.
 NOW = datetime(2026, 3, 25, 12, 30, tzinfo=UTC)
@@ -62,10 +64,8 @@ def test_what_is_no_time_is_refused_in_one_line(text: str, says: str) -> None:
 
 @given(st.text(alphabet=st.sampled_from("0123456789:-TZ+ nowtmrafisundy/Europ")) | st.text())
 def test_any_text_is_a_time_or_refused(text: str) -> None:
-    try:
-        assert moment(text, now=NOW).tzinfo is not None
-    except ConfigError as error:
-        assert str(error)
+    with contextlib.suppress(ConfigError):
+        assert moment(text, now=NOW).tzinfo is UTC
 
 
 @pytest.mark.parametrize(
