@@ -49,7 +49,7 @@ def test_commands_come_first(desk: Desk) -> None:
         ("tell shop {} --key ", ["paris"]),
         ("cancel mail ", ["reminder", "3", "4"]),
         ("requeue ", ["1"]),
-        ("find ", ["1", "3", "reminder"]),
+        ("show ", ["1", "3", "reminder"]),
         ("tell shop ", ['{"item": , "count": }']),
         ("tell shop {", ['{"item": , "count": }']),
         ("peek mail --", ["-n", "--format"]),

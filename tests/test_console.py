@@ -74,13 +74,13 @@ def content(path: Path) -> str:
 
 def test_a_line_takes_json_without_quotes(say: Say, store: Path) -> None:
     assert say('tell shop {"item": "a | b", "count": 2} --key oslo --id x').code == 0
-    assert say("find x").lines[0]["message"] == {"item": "a | b", "count": 2}
-    assert say('tell mail "two words" --id y', "find y").lines[1]["message"] == "two words"
+    assert say("show x").lines[0]["message"] == {"item": "a | b", "count": 2}
+    assert say('tell mail "two words" --id y', "show y").lines[1]["message"] == "two words"
 
 
 def test_json_goes_on_over_several_lines(say: Say) -> None:
     assert say('tell shop {"item":', '  "nut",', '"count": 7} --key oslo --id x').code == 0
-    assert say("find x").lines[0]["message"]["count"] == 7
+    assert say("show x").lines[0]["message"]["count"] == 7
 
 
 def test_a_remark_and_an_empty_line_do_nothing(say: Say) -> None:
@@ -196,7 +196,7 @@ def test_watch_runs_a_command_again_and_again(say: Say, monkeypatch: pytest.Monk
     monkeypatch.setattr(builtins, "sleep", naps.append)
     assert len(say("watch -n 3 2 peek mail -n 1").lines) == 3
     assert naps == [2, 2]
-    heard = say('watch -n 9 2 find "no such"')
+    heard = say('watch -n 9 2 show "no such"')
     assert (heard.code, heard.err.count("\n"), naps) == (3, 1, [2, 2])
     assert say("watch 0 mailboxes").code == 2
     assert say("watch 2").code == 2
@@ -320,7 +320,7 @@ _PIECES = st.sampled_from([
 )
 @example(["peek", "mail", "-n", "99999999999999999999"])
 @example(["tell", "mail", "[" * 2000])
-@example(["find", "9" * 5000])
+@example(["show", "9" * 5000])
 @example(["tell", "mail", '"\ud800"'])
 @given(st.lists(_PIECES, max_size=8))
 def test_no_text_gives_a_traceback(
