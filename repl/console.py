@@ -78,7 +78,7 @@ class Console:
             where: it comes from, to open an error with.
 
         """
-        self._past.append(text)
+        self._past.append(text.encode(errors="replace").decode())
         try:
             return answer(lambda: self._run(parse(text)), where)
         except Leave:

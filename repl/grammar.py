@@ -89,6 +89,11 @@ def parse(text: str) -> Line:
     """
     if text.lstrip().startswith("#"):
         return Line(())
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        msg = f"the line is no UTF-8 text at character {error.start + 1}"
+        raise ConfigError(msg) from error
     words: list[Word] = []
     at = _words(text, words)
     said = text[:at].strip()
