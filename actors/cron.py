@@ -86,6 +86,21 @@ class CronActor(Cell):
         if self._jobs:
             self.post("reread")
 
+    def by_hand(self, name: str) -> tuple[Tick, list[Op]] | None:
+        """Return a tick of now that moves nothing, and what tells it; None: it is not served here.
+
+        Runs: on any thread.
+
+        Raises:
+            CallboardError: its message cannot be told.
+
+        """
+        job = self._jobs.get(name)
+        if job is None:
+            return None
+        tick = Tick(name, instant(self.environment.clock.now()))
+        return tick, job.spec.build(tick)
+
     def halt(self) -> None:
         """Tick no more: the runtime stops."""
         self.halted = True

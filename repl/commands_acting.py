@@ -10,7 +10,20 @@ from ..errors import CallboardError, ConfigError
 from .desk import AUDITORS
 from .ids import meanings, number
 from .plain import body, parse, typed
-from .registry import Dead, Desk, Field, Id, Json, Key, Mailbox, Target, Topic, When, command
+from .registry import (
+    Dead,
+    Desk,
+    Field,
+    Id,
+    Json,
+    Key,
+    Mailbox,
+    Schedule,
+    Target,
+    Topic,
+    When,
+    command,
+)
 from .render import Listing, Said, Value
 from .times import moment, shown
 
@@ -142,6 +155,19 @@ def fire(desk: Desk, id: Id) -> Said:
     desk.intend(f"fire message {id} now", count=1)
     new = desk.rt.fire(number(id))
     return Said(f"message {id} is due now, as {new}", {"id": new, "was": number(id)})
+
+
+@command(changes=True)
+def trigger(desk: Desk, schedule: Schedule) -> Said:
+    """Have a schedule tick now; its next instant stays.
+
+    Args:
+        schedule: its name.
+
+    """
+    desk.intend(f"have {schedule!r} tick now")
+    desk.rt.trigger(schedule)
+    return Said(f"{schedule} ticks", {"schedule": schedule})
 
 
 @command(changes=True)

@@ -101,7 +101,7 @@ class Engine:
         self.environment.timers = self.timers
         self.mailboxes: dict[int, MailboxActor] = {}
         self._names: dict[str, MailboxActor] = {}
-        self.repairing = Repairing(self.environment, self._names, self.supervisors)
+        self.repairing = Repairing(self.environment, self._names, self.supervisors, self.schedules)
         #: When the last look at the store ended: what a watchdog judges by.
         self.pulsed = monotonic()
         self._swept = driver.seconds()

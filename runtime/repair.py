@@ -48,6 +48,11 @@ class Repairs:
             raise MessageError(msg)
         self._wish({"actor": row.name, "key": None if key is None else str(key)})
 
+    def trigger(self, schedule: str) -> None:
+        """See Runtime.trigger."""
+        self._outside("trigger")
+        self._wish({"actor": schedule, "tick": True})
+
     def set_state(self, mailbox: Any, state: Any, key: str | int | None) -> None:
         """See Runtime.set_state."""
         self._outside("set_state")

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..actors.supervisor import Repair, Supervisor
+from ..errors import CallboardError, StoreError
 from ..persistence.store import Edit, Noted, Op, State, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..actors.cron import CronActor
     from ..actors.environment import Environment
     from ..actors.mailbox import MailboxActor
 
@@ -33,6 +35,7 @@ class Wish(msgspec.Struct, omit_defaults=True):
         number: the store's number of the mailbox.
         state: kind, version and JSON text; None: it begins anew.
         gone: numbers of messages.
+        tick: the actor is a schedule, which is to tick now.
 
     """
 
@@ -43,6 +46,7 @@ class Wish(msgspec.Struct, omit_defaults=True):
     number: int = 0
     state: tuple[str, int, str] | None = None
     gone: tuple[int, ...] = ()
+    tick: bool = False
 
 
 class Repairing:
@@ -52,6 +56,7 @@ class Repairing:
         environment: the shared parts.
         mailboxes: the living ones, by name.
         supervisors: those that users declared, by name.
+        schedules: ticks them.
 
     """
 
@@ -60,11 +65,13 @@ class Repairing:
         environment: Environment,
         mailboxes: dict[str, MailboxActor],
         supervisors: dict[str, Supervisor],
+        schedules: CronActor,
     ) -> None:
         """Do nothing yet."""
         self._environment = environment
         self._mailboxes = mailboxes
         self._supervisors = supervisors
+        self._schedules = schedules
         self._one_at_a_time = threading.Lock()
 
     def do(self, wish: Wish, note: str | None = None) -> None:
@@ -76,6 +83,9 @@ class Repairing:
         """
         struck: list[Op] = [] if note is None else [Noted(note)]
         committer = self._environment.committer
+        if wish.tick:
+            self._tick(wish.actor, struck)
+            return
         if not wish.edit:
             if struck:
                 committer.commit(Unit(ops=struck))
@@ -110,6 +120,8 @@ class Repairing:
         """
         ops: list[Op] = []
         for name, wish in self._wishes():
+            if wish is not None and wish.tick:
+                continue  # when the schedule is there
             if wish is not None and wish.edit:
                 ops.append(_edit(wish))
             ops.append(Noted(name))  # whoever was to be restarted starts now
@@ -125,6 +137,19 @@ class Repairing:
             except msgspec.DecodeError:
                 logger.warning("a note that this version does not understand is dropped: %s", body)
                 yield name, None
+
+    def _tick(self, schedule: str, struck: list[Op]) -> None:
+        """Tell a tick of now, and strike off its note, in one transaction."""
+        told: list[Op] = []
+        try:
+            found = self._schedules.by_hand(schedule)
+            told = [] if found is None else found[1]
+        except StoreError:
+            raise
+        except CallboardError as error:
+            logger.warning("schedule %s does not tick by hand: %s", schedule, error)
+        if told or struck:
+            self._environment.committer.commit(Unit(ops=[*told, *struck]))
 
     def _drop(self, wish: Wish) -> None:
         found, timers = self._mailboxes.get(wish.actor), self._environment.timers

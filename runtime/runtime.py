@@ -1137,6 +1137,22 @@ class Runtime:
         """
         return self._acting.fire(id)
 
+    def trigger(self, schedule: Any) -> None:
+        """Have a schedule tick now, durably; its next instant stays, paused or not.
+
+        The owner tells the tick, whether the one before it is handled or not. From a client it is a
+        durable note for the owner, which does it within 250 ms, or when one starts.
+
+        Args:
+            schedule: its name.
+
+        Raises:
+            LookupError: there is none, or no code declares it any more.
+            CallboardError: it is called inside a handler.
+
+        """
+        self._repairs.trigger(self._schedules.ticking(schedule))
+
     def purge(self, mailbox: Any, *, older: float | str | timedelta) -> int:
         """Cancel what waits in a mailbox and was told so long ago; returns how many.
 

@@ -224,6 +224,21 @@ class Schedules:
         where = zone(tz)
         return [instant(at).astimezone(where) for at in instants]
 
+    def ticking(self, schedule: Any) -> str:
+        """Return the name of a schedule that the owner's code declares.
+
+        Raises:
+            LookupError: there is none of that name, or no code declares it any more.
+
+        """
+        name = self._registry.name_of(schedule)
+        self._find(name)
+        rows = {row.name: row for row in self._store.schedules()}
+        if name in rows and not rows[name].declared_at:
+            msg = f"schedule {name!r} is declared by no code any more, so nothing can tick it"
+            raise LookupError(msg)
+        return name
+
     def pause(self, target: Any, mailboxes: Looking, *, paused: bool) -> None:
         """See Runtime.pause: a schedule, a mailbox, or both of one name."""
         found = self._pause(self._registry.name_of(target), paused=paused)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard import CallboardError, MessageError, Runtime, StoreError
+from callboard import CallboardError, MessageError, Runtime, StoreError, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -338,3 +338,48 @@ def test_a_question_in_sql_ends_in_its_time(board: Board) -> None:
     )
     with pytest.raises(TimeoutError, match=r"did not end in 0\.05 s"):
         board.rt.select(endless, timeout=0.05)
+
+
+def test_a_schedule_ticks_by_hand_and_its_next_instant_stays(board: Board, client: Runtime) -> None:
+    ticks: list[Tick] = []
+    board.rt.mailbox("clock", ticks_into(ticks), keyed=True)
+    board.rt.cron("0 9 * * *", to=board.rt.ref("clock", "paris"), name="daily")
+    board.start()
+    board.settle()
+    (before,) = board.rt.schedules()
+    board.rt.trigger("daily")
+    board.settle()
+    client.trigger("daily")
+    assert board.rt._host.engine is not None
+    board.rt._host.engine.pulse()  # the owner does so four times a second
+    board.settle()
+    board.rt._host.engine.pulse()
+    board.settle()
+    assert [tick.schedule for tick in ticks] == ["daily", "daily"]
+    assert board.rt.schedules() == [before]
+
+
+def ticks_into(ticks: list[Tick]) -> Callable[[Tick], None]:
+    def clock(tick: Tick) -> None:
+        ticks.append(tick)
+
+    return clock
+
+
+def test_a_tick_asked_for_while_nobody_runs_comes_with_the_next_owner(
+    board: Board, client: Runtime
+) -> None:
+    ticks: list[Tick] = []
+    board.rt.mailbox("clock", ticks_into(ticks))
+    board.rt.cron("0 9 * * *", to="clock", name="daily")
+    board.start()
+    board.rt.stop()
+    client.trigger("daily")
+    board.start()
+    board.settle()
+    assert board.rt._host.engine is not None
+    board.rt._host.engine.pulse()
+    board.settle()
+    assert len(ticks) == 1
+    with pytest.raises(LookupError, match="no schedule 'dayly'"):
+        client.trigger("dayly")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
 import stat
 import struct
+import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -20,7 +25,6 @@ from callboard.runtime.wire import RING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PATIENCE = 20.0
 
@@ -257,3 +261,44 @@ def test_what_cannot_be_rebuilt_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> N
                          ("builtins", "eval"), ("no.such.module", "X")):  # fmt: skip
         needs.module, needs.name = module, name
         assert isinstance(rebuild(needs), RemoteError)
+
+
+_STRANGER = """
+import os, socket, sys
+os.setgid(65534), os.setuid(65534)
+client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+try:
+    client.connect(sys.argv[1])
+    client.settimeout(20)
+    client.sendall(bytes.fromhex(sys.argv[2]))
+    print("hung up" if client.recv(1) == b"" else "answered")
+except PermissionError:
+    print("refused")
+except (BrokenPipeError, ConnectionResetError):
+    print("hung up")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize(("mode", "says"), [(0o600, "refused"), (0o666, "hung up")])
+def test_another_user_does_not_get_in_whatever_the_sockets_mode(mode: int, says: str) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    made = Runtime(folder / "board.db")
+    made.mailbox("double", lambda n: 2 * n)
+    made.start()
+    try:
+        path = made._store.companion.socket
+        folder.chmod(0o755)
+        path.parent.chmod(0o755)
+        path.chmod(mode)
+        ask = frame(verb="ask", id=1, mailbox="double", kind="json", version=1, body=21)
+        stranger = subprocess.run(
+            [sys.executable, "-c", _STRANGER, str(path), ask.hex()],
+            capture_output=True, text=True, timeout=PATIENCE, check=False, cwd="/",
+        )  # fmt: skip
+        assert stranger.stdout.strip() == says, stranger.stderr
+        assert made.mailboxes()[0].running == 0
+    finally:
+        made.stop(timeout=1.0)
+        shutil.rmtree(folder)
