@@ -98,12 +98,14 @@ def is_record(cls: Any) -> bool:
 
 
 def _fields(cls: Any) -> dict[str, str]:
-    """Return a record's fields by their names in JSON, and their types for people."""
+    """Return a record's fields by their names in JSON, and their types; {}: it takes any."""
     if issubclass(cls, msgspec.Struct):
         found = {each.encode_name: each.type for each in msgspec.structs.fields(cls)}
     elif dataclasses.is_dataclass(cls):
         found = {each.name: each.type for each in dataclasses.fields(cls)}
     else:
+        if cls.model_config.get("extra") == "allow":
+            return {}
         fields: dict[str, Any] = cls.model_fields
         found = {each.alias or name: each.annotation for name, each in fields.items()}
     return {

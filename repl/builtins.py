@@ -132,16 +132,16 @@ def history(desk: Desk, *, n: int = 20) -> Listing:
 
 
 @command(inner=True)
-def exit(_desk: Desk, code: int = 0) -> None:  # noqa: A001  (its name)
+def exit(_desk: Desk, code: int | None = None) -> None:  # noqa: A001  (its name)
     """Leave the console; so does Ctrl-D.
 
     Args:
-        code: the exit code, from 0 to 255.
+        code: the exit code, from 0 to 255; default: that of the first failure in a script.
 
     """
     from .console import Leave
 
-    raise Leave(code & 0xFF)
+    raise Leave(None if code is None else code & 0xFF)
 
 
 def _console(desk: Desk) -> Console:

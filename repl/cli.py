@@ -124,7 +124,7 @@ def _console(desk: Desk, form: Any, *, keep_going: bool) -> int:
 
         return Shell(console).run()
     except Leave as leave:
-        return leave.code
+        return leave.code or OK
 
 
 def _show_version(context: click.Context, _option: click.Parameter, wanted: object) -> None:

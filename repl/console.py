@@ -36,11 +36,11 @@ class Leave(Exception):
     """Somebody wants to leave.
 
     Args:
-        code: the exit code.
+        code: the exit code; None: as it is.
 
     """
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int | None) -> None:
         """Keep the code."""
         super().__init__(code)
         self.code = code
@@ -114,7 +114,10 @@ class Console:
             if unfinished(held):
                 continue
             text, held = held, ""
-            code = self.run(text.strip("\n"), f"{name}line {begun}: ")
+            try:
+                code = self.run(text.strip("\n"), f"{name}line {begun}: ")
+            except Leave as leave:
+                raise Leave(first if leave.code is None else leave.code) from None
             first = first or code
             if code == INTERRUPTED or (code and not self._keep_going):
                 return first

@@ -80,10 +80,18 @@ def typed(rt: Runtime, mailbox: str, value: Any) -> Any:
             "which: tell it from code"
         )
         raise ConfigError(msg)
-    names = [name for name in value if not (name.isidentifier() and not iskeyword(name))]
+    known = declared.fields[0] if declared.fields else {}  # an older owner has stored none
+    names = [name for name in value if not _is_name(name) or (known and name not in known)]
     if names:
-        msg = f"mailbox {mailbox!r} takes {declared.kinds[0]}, which has no field {names[0]!r}"
+        hint = f": it has {', '.join(known)}" if known else ""
+        msg = (
+            f"mailbox {mailbox!r} takes {declared.kinds[0]}, which has no field {names[0]!r}{hint}"
+        )
         raise ConfigError(msg)
     kind, version = declared.kinds[0], next(iter(declared.versions), 1)
     record = make_dataclass(kind, list(value))
     return (record if version == 1 else message(kind, version=version)(record))(**value)
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not iskeyword(text)

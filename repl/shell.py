@@ -99,7 +99,7 @@ class Shell:
                 if code == INTERRUPTED:
                     print(file=sys.stderr)  # noqa: T201  (after the ^C)
         except Leave as leave:
-            return leave.code
+            return leave.code or OK
         finally:
             self._status.stop()
         return OK

@@ -313,3 +313,19 @@ def test_the_limit_is_sixteen_mebibytes_of_text() -> None:
     assert len(encode(most, WHAT)) == LARGEST_MESSAGE
     told = refused(Accepts(str, WHAT).encode, most + "x")
     assert "16,777,217 bytes are over the limit of 16 MiB" in told
+
+
+# --- fields -------------------------------------------------------------------------------------
+
+
+class Camel(msgspec.Struct, rename="camel"):
+    first_name: str
+    of: int | None = None
+
+
+def test_the_fields_of_a_kind_are_known_by_their_names_in_json() -> None:
+    found = Accepts(Camel | int, WHAT)
+    assert dict(zip(found.kinds, found.fields, strict=True)) == {
+        "Camel": {"firstName": "str", "of": "int | None"},
+        PLAIN: {},
+    }
