@@ -325,6 +325,17 @@ class SqliteStore(SqliteReader):
                 run(_CHANGED)
         return gone
 
+    def vacuum(self) -> None:
+        """Write the file anew without what is free in it; nobody else writes meanwhile."""
+        gate, _ = self._parts()
+        with gate:
+            try:
+                if self._connection is not None:
+                    self._connection.execute("VACUUM")
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.Error as error:
+                fail(error, self._path)
+
     def tell_on(self, connection: Any, unit: Unit) -> None:
         """Write a unit inside the caller's own transaction.
 

@@ -342,6 +342,14 @@ def backup(desk: Desk, file: Path) -> Said:
     return Said(f"{file}: {size:,} bytes", {"file": str(file), "bytes": size})
 
 
+@command(changes=True)
+def vacuum(desk: Desk) -> Said:
+    """Make the store's file as small as what is in it; no owner may run."""
+    desk.intend("write the store's file anew")
+    freed = desk.rt.vacuum()
+    return Said(f"{freed:,} bytes are free now", {"freed": freed})
+
+
 def _waiting(desk: Desk, mailbox: str) -> int:
     desk.rt.peek(mailbox, 0)  # which says so when there is no such mailbox
     return sum(each.waiting for each in desk.rt.mailboxes() if each.name == mailbox)

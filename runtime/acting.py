@@ -14,7 +14,7 @@ import msgspec
 
 from ..actors.turn import current
 from ..clock import duration
-from ..errors import CallboardError, MessageError
+from ..errors import CallboardError, MessageError, StoreOwned
 from ..persistence import sqlite_past
 from ..persistence.store import Audit, Cancel, Move, Note, Outcome, Unit
 
@@ -102,6 +102,19 @@ class Acting:
     def purgeable(self, mailbox: Any, older: Delay) -> int:
         """See Runtime.purgeable."""
         return sum(map(len, self._older(self._looking.row(mailbox).id, older)))
+
+    def vacuum(self) -> int:
+        """See Runtime.vacuum."""
+        if self._host.owned():
+            msg = (
+                f"{self._store.path} is owned by process {self._host.owner()}, which would stand "
+                "still meanwhile: stop it first"
+            )
+            raise StoreOwned(msg)
+        self._store.open()
+        before = self._store.path.stat().st_size
+        self._store.vacuum()
+        return before - self._store.path.stat().st_size
 
     def audit(self, command: str, who: str | None) -> None:
         """See Runtime.audit."""

@@ -1256,6 +1256,18 @@ class Runtime:
 
         return back_up(self._config.path, Path(path))
 
+    def vacuum(self) -> int:
+        """Make the store's file as small as what is in it; returns the bytes that are free now.
+
+        Needs as much room beside it as it takes. Others that tell meanwhile wait.
+
+        Raises:
+            StoreOwned: it is owned; the owner would stand still meanwhile.
+            StoreError: there is no room.
+
+        """
+        return self._acting.vacuum()
+
     def select(
         self, sql: str, *, limit: int = 1000, timeout: float = 5.0
     ) -> tuple[list[str], list[Any], bool]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard import CallboardError, MessageError, Runtime, StoreError, Tick
+from callboard import CallboardError, MessageError, Runtime, StoreError, StoreOwned, Tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -383,3 +383,21 @@ def test_a_tick_asked_for_while_nobody_runs_comes_with_the_next_owner(
     assert len(ticks) == 1
     with pytest.raises(LookupError, match="no schedule 'dayly'"):
         client.trigger("dayly")
+
+
+def test_a_vacuum_gives_back_what_is_free_and_keeps_the_rest(
+    board: Board, client: Runtime, heard: list[str]
+) -> None:
+    board.start()
+    board.rt.pause("ear")
+    with pytest.raises(StoreOwned, match="stop it first"):
+        client.vacuum()
+    board.rt.tell_many("ear", ["x" * 1000] * 1000)
+    board.rt.tell("ear", "stays")
+    board.clock.shift(10)
+    board.rt.tell("ear", "too")
+    assert board.rt.purge("ear", older=5) == 1001
+    board.rt.stop()
+    assert client.vacuum() > 500_000
+    assert [each.message for each in client.peek("ear")] == ["too"]
+    assert heard == []
