@@ -247,13 +247,14 @@ class World:
         key = self.random.choice(sorted(self._named))
         names = self._named[key]
         before = list(names)
+        open_ = names[-1] in self._telling  # that tell may come after this cancel, or before it
         try:
             gone = rt.cancel("note", key)
         except StoreError:
             return
         finally:
             self.model.perhaps.update(names)
-        if gone and names == before:
+        if gone and names == before and not open_:
             self.model.cancelled.add(names[-1])
 
     def pause(self, rt: Runtime) -> None:
