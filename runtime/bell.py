@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _MOST_CLIENTS = 256
 # Seconds without looking who knocks, when the process has no descriptor left for one more.
 _REST = 0.25
+# Seconds that a peer may keep us waiting for its first frame, or for the end of one.
+_PATIENCE = 30.0
 
 logger = logging.getLogger("callboard")
 
@@ -47,7 +49,7 @@ class Bell:
         self._said = False
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        self._reactor = Reactor("callboard-bell", self._received, self._hung_up)
+        self._reactor = Reactor("callboard-bell", self._received, self._hung_up, _PATIENCE)
         try:
             server = _listen(path)
         except BaseException:
@@ -55,7 +57,7 @@ class Bell:
             raise
         self._reactor.listen(server, self._accept)
         if desk is not None:
-            desk.open(self._reactor.send)
+            desk.open(self._reactor.send, self._reactor.hang_up)
         self._reactor.start()
 
     def close(self) -> None:
@@ -79,7 +81,8 @@ class Bell:
             self._said = True
             self._reactor.rest(server, _REST)
             return
-        if len(self._reactor.channels) >= _MOST_CLIENTS or not _same_user(client):
+        full = len(self._reactor.channels) >= _MOST_CLIENTS
+        if not _same_user(client) or (full and not self._reactor.make_room()):
             client.close()
             return
         self._reactor.add(Channel(client))

@@ -15,11 +15,13 @@ from .frames import (
     Ask,
     Channel,
     Drop,
+    Failure,
     Fed,
     Leave,
     Listen,
     Listening,
     Look,
+    NoFrame,
     Said,
     Shown,
     pack,
@@ -40,6 +42,10 @@ logger = logging.getLogger("callboard")
 MOST_OPEN = 10_000
 #: Events that one who watches them is sent in a second; more are dropped, and counted.
 MOST_EVENTS = 2000
+#: Patterns that one connection may listen to at once.
+MOST_LISTENS = 1000
+#: Bytes of answers that may wait for a peer that does not read them; then it is hung up on.
+MOST_UNREAD = 256 * 1024 * 1024
 #: Bytes that may wait for a slow listener before what is published is dropped for it.
 MOST_WAITING = 4 * 1024 * 1024
 
@@ -58,16 +64,29 @@ class Desk:
         self._engine = engine
         self._hub = hub
         self._send: Callable[[Channel, bytes], None] = lambda *_: None
+        self._hang_up: Callable[[Channel], None] = lambda _: None
         self._asks: dict[Channel, dict[int, Asked]] = {}
         self._feeds: dict[Channel, dict[int, Callable[[], None]]] = {}
 
-    def open(self, send: Callable[[Channel, bytes], None]) -> None:
-        """Say how frames are sent."""
+    def open(
+        self, send: Callable[[Channel, bytes], None], hang_up: Callable[[Channel], None]
+    ) -> None:
+        """Say how frames are sent, and how a connection is ended."""
         self._send = send
+        self._hang_up = hang_up
 
     def serve(self, channel: Channel, data: bytes) -> None:
-        """Do what one frame says."""
-        match read(data):
+        """Do what one frame says.
+
+        Raises:
+            NoFrame: no client of ours says this.
+
+        """
+        try:
+            said = read(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise NoFrame(str(error)) from error
+        match said:
             case Ask() as frame:
                 self._ask(channel, frame)
             case Drop(number):
@@ -93,14 +112,17 @@ class Desk:
     def _ask(self, channel: Channel, frame: Ask) -> None:
         number = frame.id
         asks = self._asks.setdefault(channel, {})
+        if number in asks:
+            msg = f"ask {number} is open already"
+            raise NoFrame(msg)
 
         def deliver(reply: Reply | None, error: BaseException | None) -> None:
             asks.pop(number, None)
             if reply is not None:
                 answer = Answer(number, reply.kind, reply.version, msgspec.Raw(reply.body))
-                self._send(channel, pack(answer))
+                self._reply(channel, answer)
             elif error is not None:
-                self._send(channel, pack(describe(number, error)))
+                self._reply(channel, describe(number, error))
 
         ask = Asked(
             0, frame.kind, bytes(frame.body), frame.key, version=frame.version,
@@ -115,6 +137,13 @@ class Desk:
         except CallboardError as error:
             deliver(None, error.with_traceback(None))
         self._engine.environment.driver.drain()
+
+    def _reply(self, channel: Channel, frame: Answer | Failure) -> None:
+        """Send an answer, unless too many wait to be read. Runs: on any thread."""
+        if channel.waiting > MOST_UNREAD:
+            self._hang_up(channel)
+        else:
+            self._send(channel, pack(frame))
 
     def _others_have_told(self) -> bool:
         """Say whether there is what the asker may have told before, and we have not seen."""
@@ -134,6 +163,11 @@ class Desk:
     def _listen(self, channel: Channel, frame: Listen) -> None:
         number, dropped = frame.id, 0
         since, sent = 0.0, 0
+        feeds = self._feeds.setdefault(channel, {})
+        if number not in feeds and len(feeds) >= MOST_LISTENS:
+            msg = f"this process has {MOST_LISTENS} feeds open: close some of its feeds"
+            self._send(channel, pack(describe(number, CallboardError(msg))))
+            return
 
         def sink(topic: str, kind: str, body: bytes) -> None:
             nonlocal dropped, since, sent
@@ -146,8 +180,10 @@ class Desk:
             sent += 1
             self._send(channel, pack(Fed(number, topic, kind, msgspec.Raw(body), missed)))
 
+        # Who finds a new owner may say twice what it listens to.
+        feeds.pop(number, lambda: None)()
         begin = self._hub.watch if frame.events else self._hub.add
-        self._feeds.setdefault(channel, {})[number] = begin(frame.pattern, sink)
+        feeds[number] = begin(frame.pattern, sink)
         self._send(channel, pack(Listening(number)))
 
     # --- looking -----------------------------------------------------------------------------

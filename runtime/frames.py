@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 
 from ..actors.messages import LARGEST_MESSAGE
+from ..clock import monotonic
 
 if TYPE_CHECKING:
     import socket
@@ -24,13 +25,17 @@ _HEAD = 4
 _CHUNK = 262_144
 
 
+# What JSON carries both ways.
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class Ask(msgspec.Struct, tag="ask", tag_field="verb"):
     """Client to owner: run this as a turn, and answer."""
 
-    id: int
+    id: Number
     mailbox: str
     kind: str
-    version: int
+    version: Number
     body: msgspec.Raw
     key: str | None = None
 
@@ -38,7 +43,7 @@ class Ask(msgspec.Struct, tag="ask", tag_field="verb"):
 class Drop(msgspec.Struct, tag="drop", tag_field="verb"):
     """Client to owner: nobody waits for this answer any more."""
 
-    id: int
+    id: Number
 
 
 class Listen(msgspec.Struct, tag="listen", tag_field="verb"):
@@ -47,7 +52,7 @@ class Listen(msgspec.Struct, tag="listen", tag_field="verb"):
     With ``events`` the pattern is a prefix of events' names, and those are sent.
     """
 
-    id: int
+    id: Number
     pattern: str
     events: bool = False
 
@@ -61,7 +66,7 @@ class Look(msgspec.Struct, tag="look", tag_field="verb"):
 class Leave(msgspec.Struct, tag="leave", tag_field="verb"):
     """Client to owner: send no more of it."""
 
-    id: int
+    id: Number
 
 
 class Said(msgspec.Struct, tag="said", tag_field="verb"):
@@ -75,16 +80,16 @@ class Said(msgspec.Struct, tag="said", tag_field="verb"):
 class Answer(msgspec.Struct, tag="answer", tag_field="verb"):
     """Owner to client: what the handler returned."""
 
-    id: int
+    id: Number
     kind: str
-    version: int
+    version: Number
     body: msgspec.Raw
 
 
 class Failure(msgspec.Struct, tag="failure", tag_field="verb"):
     """Owner to client: what the handler raised, or why the ask was refused; see remote.py."""
 
-    id: int
+    id: Number
     module: str
     name: str
     text: str
@@ -102,13 +107,13 @@ class Shown(msgspec.Struct, tag="shown", tag_field="verb"):
 class Listening(msgspec.Struct, tag="listening", tag_field="verb"):
     """Owner to client: from now on nothing is missed."""
 
-    id: int
+    id: Number
 
 
 class Fed(msgspec.Struct, tag="fed", tag_field="verb"):
     """Owner to client: this was published; ``dropped`` before it were not sent."""
 
-    id: int
+    id: Number
     topic: str
     kind: str
     body: msgspec.Raw
@@ -141,6 +146,9 @@ class Channel:
 
     Attributes:
         waiting: bytes that could not be sent yet.
+        owes: since when the other end owes us the end of a frame (monotonic seconds), its first
+            one from the beginning; None: it owes nothing.
+        met: it has sent a whole frame.
 
     """
 
@@ -149,6 +157,8 @@ class Channel:
         connection.setblocking(False)
         self.socket = connection
         self.waiting = 0
+        self.owes: float | None = monotonic()
+        self.met = False
         self._in = bytearray()
         self._out: deque[memoryview] = deque()
         self._lock = threading.Lock()
@@ -183,7 +193,17 @@ class Channel:
             start = end
         if start:
             del buffer[:start]
+            self.met = True
+        if not buffer and self.met:
+            self.owes = None
+        elif start or self.owes is None:
+            self.owes = monotonic()
         return frames
+
+    @property
+    def unfinished(self) -> int:
+        """How many bytes have come of a frame whose end has not."""
+        return len(self._in)
 
     def send(self, data: bytes) -> bool:
         """Send a packed frame, as far as it goes; False: from now on a :meth:`flush` is wanted.

@@ -80,6 +80,7 @@ class Line:
         self._link: tuple[Reactor, Channel] | None = None
         self._asks: dict[int, Asked] = {}
         self._feeds: dict[int, tuple[Feed[Any], threading.Event]] = {}
+        self._refused: dict[int, Exception] = {}
         self._local: dict[int, Callable[[], None]] = {}
         self._looks: dict[int, queue.SimpleQueue[bytes | None]] = {}
         self._seeking: threading.Thread | None = None
@@ -144,6 +145,7 @@ class Line:
 
         Raises:
             NotStarted: nobody owns the store.
+            CallboardError: the owner feeds this process as much as it may.
 
         """
         self.connect(_PATIENCE)
@@ -157,6 +159,9 @@ class Line:
             self._leave(number)
             msg = f"the owner has not begun to send within {_PATIENCE:g} s: is it stuck?"
             raise NotStarted(msg)
+        if (refused := self._refused.pop(number, None)) is not None:
+            self._leave(number)
+            raise refused
         return lambda: self._leave(number)
 
     def said(self, topic: str, kind: str, body: bytes) -> None:
@@ -249,6 +254,9 @@ class Line:
             match read(data):
                 case Answer(number, kind, version, body):
                     self._answer(number, Reply(kind, version, bytes(body)), None)
+                case Failure() as failure if (asked := self._feeds.get(failure.id)) is not None:
+                    self._refused[failure.id] = rebuild(failure)
+                    asked[1].set()
                 case Failure() as failure:
                     self._answer(failure.id, None, rebuild(failure))
                 case Shown(number, body):

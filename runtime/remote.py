@@ -28,6 +28,7 @@ def describe(number: int, error: BaseException) -> Failure:
     if isinstance(error, OSError) and isinstance(error.filename, str):
         args = (*args, error.filename)  # which it keeps apart
     plain = all(type(each) in (str, int, float, bool, type(None)) for each in args)
+    plain = plain and sum(len(str(each)) for each in args) <= _LONGEST
     trace = "".join(traceback.format_exception(error))[-_LONGEST:]
     return Failure(
         number, cls.__module__, cls.__qualname__, _storable(text[:_LONGEST]),

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -23,10 +23,10 @@ from callboard.runtime.frames import Channel, NoFrame
 from callboard.runtime.remote import describe, rebuild
 from callboard.runtime.wire import RING
 
+from .wire_tools import answer, dial, frame, hung_up
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PATIENCE = 20.0
 
 
 @pytest.fixture
@@ -36,37 +36,6 @@ def rt(tmp_path: Path) -> Iterator[Runtime]:
     made.start()
     yield made
     made.stop(timeout=1.0)
-
-
-def dial(rt: Runtime) -> socket.socket:
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    client.settimeout(PATIENCE)
-    client.connect(str(rt._store.companion.socket))
-    return client
-
-
-def frame(**fields: Any) -> bytes:
-    body = json.dumps(fields).encode()
-    return len(body).to_bytes(4, "big") + body
-
-
-def answer(client: socket.socket) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(exactly(client, int.from_bytes(exactly(client, 4), "big")))
-    return found
-
-
-def exactly(client: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        data += client.recv(count - len(data))
-    return data
-
-
-def hung_up(client: socket.socket) -> bool:
-    try:
-        return client.recv(1) == b""
-    except ConnectionResetError:
-        return True
 
 
 def test_only_the_owners_user_gets_in(rt: Runtime) -> None:
@@ -89,6 +58,7 @@ def test_a_frame_may_come_in_pieces_and_with_others(rt: Runtime) -> None:
     [
         b"GET / HTTP/1.1\r\n\r\n",
         struct.pack(">I", frames.LONGEST + 1),
+        struct.pack(">I", 1 << 30),
         struct.pack(">I", 5) + b"\xff\xfe{}}",
         frame(verb="ask"),
         frame(verb="sudo", id=1),
