@@ -25,6 +25,7 @@ _UNITS = {"us": 1, "ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECON
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|min|[smhdw])\s*")
 # The last instant that a datetime can show; later ones could be stored but never printed.
 LATEST = 253_402_300_799 * SECOND
+_EARLIEST = -62_135_596_800 * SECOND
 
 
 class Clock(Protocol):
@@ -137,8 +138,8 @@ def micros(at: datetime) -> int:
 
 
 def instant(at: int) -> datetime:
-    """Turn microseconds UTC into an aware datetime."""
-    return _EPOCH + timedelta(microseconds=at)
+    """Turn microseconds UTC into an aware datetime, the first or the last for what is beyond."""
+    return _EPOCH + timedelta(microseconds=min(max(at, _EARLIEST), LATEST))
 
 
 def duration(value: object, *, negative: bool = False) -> int:
@@ -179,6 +180,6 @@ def _parse(text: str) -> int:
         total += int(number) * _UNITS[unit] if whole else round(float(number) * _UNITS[unit])
         at = part.end()
     if not stripped or at != len(stripped):
-        msg = f'a duration reads like "90s", "30m", "24h", "7d" or "1h 30m", got {text!r}'
+        msg = f'a duration reads like "90s", "30m", "24h", "7d" or "1h 30m", got {text[:80]!r}'
         raise ValueError(msg)
     return total

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .mail import MailboxSpec
     from .turn import Turn
 
+# What stands in the store may be any number; one more than this can still be stored.
+_MOST_ATTEMPTS = 2**31
 _LONGEST_TRACEBACK = 20_000
 _LONGEST_RESULT = 10_000
 
@@ -37,7 +39,7 @@ def decide(
             error = wrong  # RetryLater("soon") is a failure like any other
         else:
             return _retry(message.attempt, now + wait, message.error, spec)
-    attempt = message.attempt + 1
+    attempt = min(max(message.attempt, 0), _MOST_ATTEMPTS) + 1
     reason = error.reason if isinstance(error, Reject) else _describe(error)
     if isinstance(error, (Reject, Broken, *policy.never)) or attempt >= policy.attempts:
         trace = "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:]

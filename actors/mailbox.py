@@ -13,6 +13,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..clock import LATEST
 from ..persistence.store import LAST, Message, Outcome, Reserve, Unit
 from .answering import Answering
 from .cell import Cell
@@ -365,7 +366,9 @@ class MailboxActor(Cell):
     def _must_wait(self, message: Message) -> int | None:
         """Return until when a message keeps its key waiting, after a failure that blocks."""
         until = message.retry_at
-        return until if until is not None and until > self.environment.clock.now() else None
+        if until is None or until > LATEST:  # no retry of ours: see fate.py
+            return None
+        return until if until > self.environment.clock.now() else None
 
     def dispatch(self) -> None:
         """Wake as many idle workers as there is work for; start them as they are needed."""

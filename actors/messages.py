@@ -249,13 +249,15 @@ class Accepts:
     def _checked(self, decoder: Callable[[bytes], Any], body: bytes) -> Any:
         try:
             return decoder(body)
-        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        except MemoryError:  # not the message's fault: another time there may be enough
+            raise
+        except Exception as error:  # a type's own checks may raise anything
             msg = f"{self.what} does not accept this message: {_first_line(error)}"
             raise MessageError(msg) from error
 
     def _refusal(self, value: Any) -> str:
         names = [cls.__name__ for cls in self._by_type] + (["plain JSON"] if self._plain else [])
-        got = f"{type(value).__name__}: {_short(value)}"
+        got = f"{type(value).__name__}: {short(value)}"
         return f"{self.what} takes {' or '.join(names)}, got {got}"
 
 
@@ -270,7 +272,7 @@ def encode(value: Any, what: str, limit: int = LARGEST_MESSAGE) -> bytes:
     try:
         body: bytes = dump().encode() if dump is not None else _encode(value)
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        msg = f"{what}: {_short(value)} cannot be stored as JSON: {_first_line(error)}"
+        msg = f"{what}: {short(value)} cannot be stored as JSON: {_first_line(error)}"
         raise MessageError(msg) from error
     if len(body) > limit:
         msg = (
@@ -314,9 +316,16 @@ def _plain_decoder(plain: list[Any], what: str, *, anything: bool) -> Callable[[
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    try:
+        return (str(error) or type(error).__name__).splitlines()[0]
+    except Exception:
+        return type(error).__name__
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
+def short(value: Any) -> str:
+    """Return a value for one line of text to people."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = object.__repr__(value)
     return text if len(text) <= _LINE else text[: _LINE - 3] + "..."

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from ..errors import BadSchedule
 
+# The longest name that is repeated in full.
+_SHOWN = 80
+
 
 def zone(name: str) -> zoneinfo.ZoneInfo:
     """Return a zone.
@@ -50,7 +53,7 @@ def _data(name: str) -> bytes | None:
 def _unknown(name: str) -> str:
     known = {each.casefold(): each for each in zoneinfo.available_timezones()}
     asked = name.casefold()
-    shown = name if name.isprintable() else repr(name)
+    shown = name if name.isprintable() and len(name) <= _SHOWN else repr(name[:_SHOWN])
     # Who writes "Berlin" means a zone whose last part is like it.
     cities = {each.rpartition("/")[2]: full for each, full in known.items()}
     near = difflib.get_close_matches(asked, known, n=3)

@@ -21,6 +21,7 @@ from .presence import Presence, gone
 from .sqlite_level import keep_level
 from .sqlite_open import connect, fail, of_os, prepare_file
 from .sqlite_read import COLUMNS, SqliteReader, mailbox_row
+from .sqlite_text import fetch
 from .sqlite_write import InsideWriter, SqliteWriter
 from .store import DeadRow, Declaration, MailboxRow, Message, ScheduleRow, Unit, Written
 
@@ -35,7 +36,7 @@ _DECLARED = "SELECT id, name, paused, declaration FROM callboard_mailbox WHERE n
 _EPOCH = "UPDATE callboard_counter SET epoch = epoch + 1 RETURNING epoch, last"
 _CHANGED = "UPDATE callboard_counter SET changes = changes + 1"
 _DELIVERED = """
-UPDATE callboard_message SET deliveries = deliveries + 1
+UPDATE callboard_message SET deliveries = max(0, min(deliveries, 1000000)) + 1
 WHERE number IN (SELECT value FROM json_each(?))"""
 _STALE = """
 SELECT EXISTS (SELECT 1 FROM callboard_told WHERE until <= :now)
@@ -68,7 +69,7 @@ SELECT ?, mailbox, kind, version, key, body, NULL,
 FROM callboard_dead d WHERE number = ?"""
 _EDIT = "UPDATE callboard_message SET kind = ?, version = ?, body = ? WHERE number = ?"
 _BURY = """
-INSERT INTO callboard_dead
+INSERT OR REPLACE INTO callboard_dead
   (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
    priority, deliveries, error, traceback, attempts, failed_at)
 SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers,
@@ -293,7 +294,8 @@ class SqliteStore(SqliteReader):
     ) -> list[ScheduleRow]:
         """See Store."""
         with self._transaction() as run:
-            return sqlite_schedule.declare(run, decide)
+            found = fetch(self._open_one(), sqlite_schedule.SCHEDULES)
+            return sqlite_schedule.declare(run, found, decide)
 
     def pause_schedule(self, name: str, next_at: int | None) -> bool:
         """See Store."""
@@ -313,8 +315,8 @@ class SqliteStore(SqliteReader):
             if edited is not None:
                 run(_EDIT, (edited.kind, edited.version, edited.body, new))
             run("DELETE FROM callboard_dead WHERE number = ?", (number,))
-            row = run(f"SELECT {COLUMNS} FROM callboard_message WHERE number = ?", (new,))
-            return Message(*row.fetchone())
+            sql = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ?"
+            return Message(*fetch(self._open_one(), sql, (new,))[0])
 
     def discard(self, number: int) -> bool:
         """See Store."""
@@ -459,10 +461,14 @@ class SqliteStore(SqliteReader):
 
     def _transaction(self) -> _Transaction:
         gate, _ = self._parts()
+        return _Transaction(gate, self._open_one(), self._path, self.probe)
+
+    def _open_one(self) -> sqlite3.Connection:
+        """Return the writing connection, which is open."""
         if self._connection is None:
             msg = f"{self._path} was closed meanwhile"
             raise StoreError(msg)
-        return _Transaction(gate, self._connection, self._path, self.probe)
+        return self._connection
 
 
 class _Transaction:

@@ -16,6 +16,7 @@ from .gate import PATIENCE
 from .sqlite_open import connect, refusal
 from .sqlite_repair import NOTES
 from .sqlite_schedule import SCHEDULES, schedule_row
+from .sqlite_text import fetch
 from .sqlite_unit import ROOM
 from .store import (
     DeadRow,
@@ -31,7 +32,7 @@ from .store import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from .store import ScheduleRow
@@ -44,6 +45,8 @@ _DEAD_COLUMNS = (
     "number, mailbox, key, kind, version, body, error, traceback, attempts, told_at, failed_at"
 )
 
+# No number below 1 is ever given; in memory those of asks are. A foreign row with such a one waits.
+#
 # Two steps instead of one row value: only so is the index on (mailbox, priority DESC, number) used
 # both to find the place and to keep the order.
 _SAME = f"""
@@ -52,18 +55,18 @@ WHERE mailbox = :mailbox AND due IS NULL AND priority = :priority AND number > :
 ORDER BY number LIMIT :limit"""
 _LOWER = f"""
 SELECT {COLUMNS} FROM callboard_message
-WHERE mailbox = :mailbox AND due IS NULL AND priority < :priority{{skip}}
+WHERE mailbox = :mailbox AND due IS NULL AND priority < :priority AND number > 0{{skip}}
 ORDER BY priority DESC, number LIMIT :limit"""
 _SKIP = " AND (key IS NULL OR key NOT IN (SELECT value FROM json_each(:skip)))"
 _KEY = " AND key = :key"
 _DUE = f"""
 SELECT {COLUMNS} FROM callboard_message
 WHERE mailbox = :mailbox AND due IS NOT NULL AND due <= :upto
-  AND (due, number) > (:due, :number){{skip}}
+  AND (due, number) > (:due, :number) AND number > 0{{skip}}
 ORDER BY due, number LIMIT :limit"""
 _TIMERS = f"""
 SELECT {COLUMNS} FROM callboard_message
-WHERE mailbox = :mailbox AND due IS NOT NULL AND (due, number) > (:due, :number)
+WHERE mailbox = :mailbox AND due IS NOT NULL AND (due, number) > (:due, :number) AND number > 0
 ORDER BY due, number LIMIT :limit"""
 _PRESENT = """
 SELECT number FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
@@ -110,8 +113,8 @@ _DEAD_OF = f"SELECT {_DEAD_COLUMNS} FROM callboard_dead WHERE mailbox = ? ORDER 
 _DEAD_ONE = f"SELECT {_DEAD_COLUMNS} FROM callboard_dead WHERE number = ?"
 _HEARTBEAT = "SELECT last, epoch, changes FROM callboard_counter"
 
-_FIRST = (-(1 << 62), -1)
-_HIGHEST = 1 << 62
+_FIRST = (-(1 << 63), -1)
+_HIGHEST = (1 << 63) - 1
 _KEEP = 4
 
 
@@ -283,7 +286,7 @@ class SqliteReader:
 
     def query(self, sql: str, params: Params) -> list[Any]:
         """See Store."""
-        return self._rows(sql, params)
+        return self._rows(sql, params, _strict)
 
     def check(self, sql: str, params: Params) -> None:
         """Compile a user's statement on a connection whose authorizer refuses what may not be."""
@@ -297,7 +300,8 @@ class SqliteReader:
             self._denied.clear()
             try:
                 self._guard.execute(f"EXPLAIN {sql}", params).fetchall()
-            except (sqlite3.Error, sqlite3.Warning) as error:  # 3.11 warns of a second statement
+            except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
+                # 3.11 warns of a second statement
                 refused = refusal(error, self._path)
                 if refused is not None:
                     raise refused from error
@@ -340,10 +344,15 @@ class SqliteReader:
     def _messages(self, sql: str, params: Params) -> list[Message]:
         return [Message(*row) for row in self._rows(sql, params)]
 
-    def _rows(self, sql: str, params: Params) -> list[Any]:
+    def _rows(
+        self,
+        sql: str,
+        params: Params,
+        read: Callable[[sqlite3.Connection, str, Params], list[Any]] = fetch,
+    ) -> list[Any]:
         connection = self._take()
         try:
-            return connection.execute(sql, params).fetchall()
+            return read(connection, sql, params)
         except sqlite3.Error as error:
             refused = refusal(error, self._path)
             if refused is None:
@@ -406,10 +415,17 @@ class SqliteReader:
 
 def mailbox_row(row: Sequence[Any]) -> MailboxRow:
     """Decode a row of callboard_mailbox."""
-    number, name, paused, declaration = row
-    return MailboxRow(
-        number, name, bool(paused), msgspec.json.decode(declaration, type=Declaration)
-    )
+    number, name, paused, text = row
+    try:
+        declaration = msgspec.json.decode(text, type=Declaration)
+    except msgspec.DecodeError:  # not written by us; its owner writes it anew when it starts
+        declaration = Declaration(name)
+    return MailboxRow(number, name, bool(paused), declaration)
+
+
+def _strict(connection: sqlite3.Connection, sql: str, params: Params) -> list[Any]:
+    """Read what is the user's own: nothing in it is put right."""
+    return connection.execute(sql, params).fetchall()
 
 
 def _narrow(skip: Iterable[str], key: str | None) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..clock import LATEST
 from .store import ScheduleRow
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ SCHEDULES = """
 SELECT name, expression, tz, mailbox, options, message, next_at, last_at, last_number, paused, zone,
   declared_at
 FROM callboard_schedule ORDER BY name"""
-_PAUSED = 9
+_NEXT_AT, _PAUSED = 6, 9
 _DECLARE = """
 INSERT INTO callboard_schedule
   (name, expression, tz, mailbox, options, message, next_at, zone, declared_at)
@@ -42,15 +43,19 @@ def schedule_row(row: Any) -> ScheduleRow:
     """Return what was selected as a record."""
     values = list(row)
     values[_PAUSED] = bool(values[_PAUSED])
+    next_at = values[_NEXT_AT]
+    if next_at is not None and not 0 <= next_at <= LATEST:
+        values[_NEXT_AT] = None  # no instant of ours: its owner reckons it anew when it starts
     return ScheduleRow(*values)
 
 
 def declare(
-    run: Callable[..., sqlite3.Cursor], decide: Callable[[list[ScheduleRow]], list[ScheduleRow]]
+    run: Callable[..., sqlite3.Cursor],
+    found: list[Any],
+    decide: Callable[[list[ScheduleRow]], list[ScheduleRow]],
 ) -> list[ScheduleRow]:
     """See Store.declare_schedules."""
-    found = [schedule_row(row) for row in run(SCHEDULES).fetchall()]
-    decided = decide(found)
+    decided = decide([schedule_row(row) for row in found])
     for row in decided:
         run(_DECLARE, (row.name, row.expression, row.tz, row.mailbox, row.options, row.message,
                        row.next_at, row.zone, row.declared_at))  # fmt: skip

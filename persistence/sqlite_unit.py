@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import AlreadyTold, MailboxFull, MessageError
+from ._sqlite3 import sqlite3
 from .shapes import chunks, flat, numbered, values
 from .sqlite_open import refusal
 from .sqlite_repair import repair
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ._sqlite3 import sqlite3
 
 _FIELDS = (
     "number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, "
@@ -74,14 +74,14 @@ UPDATE callboard_message SET attempt = ?, due = ifnull(?, due), retry_at = ?, er
 WHERE number = ?"""
 _TRIED = "UPDATE callboard_message SET attempt = ?, deliveries = ?, error = ? WHERE number = ?"
 _BURY = """
-INSERT INTO callboard_dead
+INSERT OR REPLACE INTO callboard_dead
   (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
    priority, deliveries, error, traceback, attempts, failed_at)
 SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers,
    retain, priority, deliveries, ?, ?, ?, ?
 FROM callboard_message WHERE number = ?"""
 _KEEP = """
-INSERT INTO callboard_done
+INSERT OR REPLACE INTO callboard_done
   (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, priority,
    attempts, handled_at, took, result, until)
 SELECT number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers,
@@ -213,7 +213,7 @@ class UnitWriter:
             unit.outcome = self._steps(unit, number)
         except Exception as error:
             forget([unit])
-            if not guarded or refusal(error, self._path) is not None:
+            if not guarded or refusal(error, self._path) is not None or taken(error):
                 raise
             if not self._connection.in_transaction:
                 raise Apart from error
@@ -399,6 +399,11 @@ def forget(units: Sequence[Unit]) -> None:
             message.number = 0
         unit.outcome, unit.error = None, None
         unit.results, unit.removed, unit.kept, unit.dropped = [], (), (), ()
+
+
+def taken(error: Exception) -> bool:
+    """Say whether the next number stands in the store already: nobody's turn is to blame."""
+    return isinstance(error, sqlite3.IntegrityError) and "callboard_message.number" in str(error)
 
 
 def fault(error: Exception) -> BaseException:

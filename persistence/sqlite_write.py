@@ -17,7 +17,8 @@ from ._sqlite3 import sqlite3
 from .sqlite_lone import LoneWriter
 from .sqlite_open import refusal
 from .sqlite_read import COLUMNS
-from .sqlite_unit import Apart, UnitWriter, fault, forget, has_statements, wanted
+from .sqlite_text import fetch
+from .sqlite_unit import Apart, UnitWriter, fault, forget, has_statements, taken, wanted
 from .store import Lineage, Message, Outcome, Unit, Written
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 _OWNER = "UPDATE callboard_counter SET last = last + ? WHERE epoch = ? RETURNING last"
 _CLIENT = "UPDATE callboard_counter SET last = last + ? RETURNING last"
+# A foreign connection has written a message without taking a number for it. The bound keeps what
+# can be counted to: no number beyond it is ever reached.
+_STEP_OVER = """
+UPDATE callboard_counter SET last = m.number
+FROM (SELECT max(number) AS number FROM callboard_message WHERE number < 1 << 53) m
+WHERE last < m.number"""
 _LOOK = "SELECT last, epoch FROM callboard_counter"
 _FOREIGN = f"""
 SELECT {COLUMNS} FROM callboard_message WHERE number > ? AND number <= ? ORDER BY number LIMIT ?"""
@@ -65,6 +72,8 @@ class SqliteWriter:
             except Exception as error:  # noqa: BLE001  (what is nobody's fault yet is tried apart)
                 self._undo(units)
                 self._refuse(error)
+                if taken(error) and self._run(_STEP_OVER).rowcount:
+                    return self.write(units, epoch, seen)
             except BaseException as error:
                 self._interrupt(units, error)
                 raise
@@ -222,7 +231,7 @@ class SqliteWriter:
     def _foreign(self, seen: int, before: int) -> tuple[list[Message], int | None]:
         if before <= seen:
             return [], None
-        rows = self._run(_FOREIGN, (seen, before, FLOOD + 1)).fetchall()
+        rows = fetch(self._connection, _FOREIGN, (seen, before, FLOOD + 1))
         if len(rows) > FLOOD:
             return [], seen
         return [Message(*row) for row in rows], None
