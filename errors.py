@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# The longest name that a line of text repeats in full.
+_SHOWN = 200
+
 
 class CallboardError(Exception):
     """Anything that callboard itself raises."""
@@ -75,7 +78,8 @@ class MailboxNotFound(CallboardError, LookupError):
             if self.nearest
             else "declare it with @rt.mailbox(...), here or in the process that handles it"
         )
-        super().__init__(f"no mailbox {name!r}: {hint}")
+        shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+        super().__init__(f"no mailbox {shown!r}: {hint}")
 
 
 class MailboxFull(CallboardError):

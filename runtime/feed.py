@@ -17,6 +17,7 @@ from ..actors.messages import Accepts, Unknown
 from ..errors import CallboardError, ConfigError, MessageError
 from ..events import Event
 from .landing import Landing, Landings, on_loop
+from .names import check_text
 
 if TYPE_CHECKING:
     import asyncio
@@ -204,6 +205,7 @@ class Feeds:
         if not isinstance(pattern, str) or not pattern:
             msg = f'a topic is a text such as "order.placed" or "order.*", got {pattern!r}'
             raise ConfigError(msg)
+        check_text("topic", pattern)
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             msg = f"buffer must be a number from 1, got {size!r}"
             raise ConfigError(msg)

@@ -254,11 +254,8 @@ class Line:
             match read(data):
                 case Answer(number, kind, version, body):
                     self._answer(number, Reply(kind, version, bytes(body)), None)
-                case Failure() as failure if (asked := self._feeds.get(failure.id)) is not None:
-                    self._refused[failure.id] = rebuild(failure)
-                    asked[1].set()
                 case Failure() as failure:
-                    self._answer(failure.id, None, rebuild(failure))
+                    self._failed(failure.id, rebuild(failure))
                 case Shown(number, body):
                     if (waiting := self._looks.get(number)) is not None:
                         waiting.put(bytes(body))
@@ -276,6 +273,15 @@ class Line:
             feed.gaps += 1
             self._found(feed)
         begun.set()
+
+    def _failed(self, number: int, error: Exception) -> None:
+        """Refuse a feed, or answer an ask."""
+        feed = self._feeds.get(number)
+        if feed is not None:
+            self._refused[number] = error
+            feed[1].set()
+        else:
+            self._answer(number, None, error)
 
     def _answer(self, number: int, reply: Reply | None, error: BaseException | None) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ import msgspec
 from ..clock import SECOND, instant
 from ..errors import MailboxNotFound, MessageError
 from ..persistence.slots import read as read_slots
+from .names import check_key, check_target
 from .records import DeadLetter, MailboxInfo, MessageInfo, Stats, TimerInfo
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Looking:
 
     def find(self, target: int | str) -> MessageInfo | None:
         """See Runtime.find."""
+        check_target(target)
         names = self._names()
         message = self._store.find(None, target)
         if message is not None:
@@ -127,6 +129,7 @@ class Looking:
 
     def state(self, mailbox: Any, key: str | int | None) -> Any:
         """See Runtime.state."""
+        check_key(key)
         row = self.row(mailbox)
         if row.declaration.keyed and key is None:
             msg = f"mailbox {row.name!r} is keyed: say whose state with key=..."
@@ -146,6 +149,7 @@ class Looking:
         self, number: int, told: Callable[[], None], events: Events, edited: Message | None = None
     ) -> int:
         """See Runtime.requeue."""
+        check_target(number)
         message = self._store.requeue(number, self._clock.now(), edited)
         if message is None:
             msg = f"no dead letter {number}: rt.dead() lists them"
@@ -158,6 +162,7 @@ class Looking:
 
     def discard(self, number: int, events: Events) -> bool:
         """See Runtime.discard."""
+        check_target(number)
         row = self._store.dead_letter(number)
         gone = self._store.discard(number)
         if gone and row is not None and events.on:

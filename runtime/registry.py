@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..actors.limits import Limits
 from ..actors.mail import MailboxSpec
+from ..actors.messages import short
 from ..actors.retry import RetryPolicy
 from ..actors.supervisor import STRATEGIES, SupervisorSpec
 from ..actors.topics import matches
@@ -241,10 +242,10 @@ def caller_scope(depth: int) -> Mapping[str, Any]:
 def check_name(name: str, of: str = "mailbox") -> None:
     """Refuse what cannot be a mailbox's name, or a supervisor's."""
     if not isinstance(name, str) or not name or len(name) > _LONGEST_NAME:
-        msg = f"a {of}'s name is a text of 1 to {_LONGEST_NAME} characters, got {name!r}"
+        msg = f"a {of}'s name is a text of 1 to {_LONGEST_NAME} characters, got {short(name)}"
         raise ConfigError(msg)
     if not name.isprintable():
-        msg = f"a {of}'s name must be printable, got {name!r}"
+        msg = f"a {of}'s name must be printable, got {short(name)}"
         raise ConfigError(msg)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from ..actors.turn import current
 from ..errors import CallboardError, ConfigError, MessageError
 from ..persistence.store import Note, State, Unit
+from .names import check_key
 from .supervisor_ref import SupervisorRef
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Repairs:
     def restart(self, actor: Any, key: str | int | None) -> None:
         """See Runtime.restart."""
         self._outside("restart")
+        check_key(key)
         if isinstance(actor, SupervisorRef):
             if key is not None:
                 msg = f"supervisor {actor.name!r} has no keys: restart it without key="
@@ -102,6 +104,7 @@ class Repairs:
         return self._registry.row(self._registry.name_of(mailbox))
 
     def _actor(self, mailbox: Any, key: str | int | None) -> MailboxRow:
+        check_key(key)
         row = self._row(mailbox)
         if row.declaration.keyed != (key is not None):
             say = "is keyed: say whose state with key=..." if key is None else "is not keyed"

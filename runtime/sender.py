@@ -15,6 +15,7 @@ from ..clock import LATEST, duration, micros, monotonic, sleep
 from ..errors import ConfigError, MailboxFull, MessageError
 from ..persistence.store import Cancel, Message, Op, Publish, Room, Tell, Unit
 from .landing import Landings
+from .names import check_target, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     Delay: TypeAlias = float | str | timedelta | None
 
-_LONGEST_ID = 1000
 _OVERHEAD = 128
 #: Of priorities, either way.
 _MOST = 1_000_000_000
@@ -165,7 +165,7 @@ class Sender:
                 msg = f"dedupe={dedupe!r} needs id=: the name by which it is known again"
                 raise MessageError(msg)
             return target.with_room([built])
-        _check_text("id", id)
+        check_text("id", id)
         if if_exists not in ("replace", "keep", "raise"):
             msg = f'if_exists must be "replace", "keep" or "raise", got {if_exists!r}'
             raise ConfigError(msg)
@@ -179,7 +179,7 @@ class Sender:
 
     def publishing(self, topic: str, message: Any) -> tuple[int, list[Op]]:
         """Return how many mailboxes subscribe, and what one publish does."""
-        _check_text("topic", topic)
+        check_text("topic", topic)
         names = self._registry.subscribers(topic)
         ops: list[Op] = []
         for name in names:
@@ -191,9 +191,7 @@ class Sender:
 
     def cancelling(self, mailbox: Any, target: str | int) -> Cancel:
         """Return what one cancel does."""
-        if isinstance(target, bool) or not isinstance(target, (str, int)):
-            msg = f"cancel takes the caller's id or a message's number, got {target!r}"
-            raise MessageError(msg)
+        check_target(target)
         return Cancel(self._registry.row(self._registry.name_of(mailbox)).id, target)
 
     def due(self, after: Delay, at: datetime | None) -> int | None:
@@ -392,7 +390,7 @@ def _key(
         msg = f"mailbox {name!r}: a key is text or a whole number, got {key!r}"
         raise MessageError(msg)
     text = str(key)
-    _check_text("key", text)
+    check_text("key", text)
     return text
 
 
@@ -409,14 +407,3 @@ def _in_time(at: int, what: str) -> int:
         msg = f"{what} lies beyond the year 9999"
         raise MessageError(msg)
     return at
-
-
-def _check_text(what: str, text: Any) -> None:
-    if not isinstance(text, str) or not text or len(text) > _LONGEST_ID:
-        msg = f"{what} is a text of 1 to {_LONGEST_ID} characters, got {text!r}"
-        raise MessageError(msg)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        msg = f"{what} must be text that UTF-8 can hold, got {text!r}"
-        raise MessageError(msg) from error

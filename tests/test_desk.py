@@ -23,7 +23,7 @@ from callboard.runtime.frames import Channel, NoFrame
 from callboard.runtime.remote import describe, rebuild
 from callboard.runtime.wire import RING
 
-from .wire_tools import answer, dial, frame, hung_up
+from .wire_tools import PATIENCE, answer, dial, frame, hung_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
