@@ -25,7 +25,7 @@ BODIES = (
     b"", b"{", b"null", b'"x"', b"[1,2", b"\xff", b"\0", b"1e999", b"9" * 5000, b"[" * 100_000,
     b'{"n":"\\ud800"}', b"NaN", b"1 1", b'{"n":3}', b'{"n":13}',
 )  # fmt: skip
-FIELDS = {
+FIELDS: dict[str, tuple[Any, ...]] = {
     "number": (LEAST, -5, 0, 2**53, MOST), "mailbox": (0, -1, 99, MOST), "version": NUMBERS,
     "due": NUMBERS, "told_at": NUMBERS, "cause": NUMBERS, "retain": NUMBERS, "priority": NUMBERS,
     "expires_at": NUMBERS, "retry_at": (LEAST, 0, 253_402_300_800_000_000, MOST),
