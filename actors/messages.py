@@ -283,6 +283,14 @@ def encode(value: Any, what: str, limit: int = LARGEST_MESSAGE) -> bytes:
     return body
 
 
+def plain(body: bytes) -> Any:
+    """Return a stored body as plain data; one that is no JSON as text."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return bytes(body).decode("utf-8", "replace")
+
+
 def _alternatives(annotation: Any) -> typing.Iterator[Any]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         for each in typing.get_args(annotation):

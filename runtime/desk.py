@@ -84,7 +84,7 @@ class Desk:
         """
         try:
             said = read(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NoFrame(str(error)) from error
         match said:
             case Ask() as frame:

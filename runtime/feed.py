@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import msgspec
 
-from ..actors.messages import Accepts, Unknown
+from ..actors.messages import Accepts, Unknown, plain
 from ..errors import CallboardError, ConfigError, MessageError
 from ..events import Event
 from .landing import Landing, Landings, on_loop
@@ -251,7 +251,7 @@ class Feeds:
         try:
             return self._accepts.decode(kind, 1, body)
         except (Unknown, MessageError):
-            return msgspec.json.decode(body)
+            return plain(body)
 
 
 def _event(_kind: str, body: bytes) -> Event:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from ..actors.messages import plain
 from ..clock import SECOND, instant
 from ..errors import MailboxNotFound, MessageError
 from ..persistence.slots import read as read_slots
@@ -122,7 +120,7 @@ class Looking:
             return _handled(done, names.get(done.mailbox, "?"))
         if isinstance(target, int) and (row := self._store.dead_letter(target)) is not None:
             return MessageInfo(
-                row.number, None, names.get(row.mailbox, "?"), row.key, row.kind, _plain(row.body),
+                row.number, None, names.get(row.mailbox, "?"), row.key, row.kind, plain(row.body),
                 "dead", instant(row.told_at), None, row.attempts, row.error,
             )  # fmt: skip
         return None
@@ -139,7 +137,7 @@ class Looking:
         codec = spec.behaviour.state if spec is not None else None
         if stored is None:
             return None if codec is None else codec.fresh()
-        return _plain(stored.body) if codec is None else codec.decode(stored)
+        return plain(stored.body) if codec is None else codec.decode(stored)
 
     def pause(self, mailbox: Any, *, paused: bool) -> None:
         """See Runtime.pause."""
@@ -204,7 +202,7 @@ class Looking:
         else:
             state = "waiting"
         return MessageInfo(
-            message.number, message.name, name, message.key, message.kind, _plain(message.body),
+            message.number, message.name, name, message.key, message.kind, plain(message.body),
             state, instant(message.told_at),
             None if message.due is None else instant(message.due), message.attempt, message.error,
         )  # fmt: skip
@@ -212,7 +210,7 @@ class Looking:
 
 def _letter(row: DeadRow, name: str) -> DeadLetter:
     return DeadLetter(
-        row.number, name, row.key, row.kind, _plain(row.body), row.error, row.traceback,
+        row.number, name, row.key, row.kind, plain(row.body), row.error, row.traceback,
         row.attempts, instant(row.failed_at),
     )  # fmt: skip
 
@@ -226,15 +224,8 @@ def _size(path: Path) -> int:
 
 def _handled(row: DoneRow, name: str) -> MessageInfo:
     return MessageInfo(
-        row.number, row.name, name, row.key, row.kind, _plain(row.body), "handled",
+        row.number, row.name, name, row.key, row.kind, plain(row.body), "handled",
         instant(row.told_at), None, row.attempts, None,
-        result=None if row.result is None else _plain(row.result),
+        result=None if row.result is None else plain(row.result),
         handled_at=instant(row.handled_at), took=row.took / SECOND,
     )  # fmt: skip
-
-
-def _plain(body: bytes) -> Any:
-    """Return a body as plain data; one that is no JSON as text."""
-    with contextlib.suppress(msgspec.DecodeError, RecursionError):
-        return msgspec.json.decode(body)
-    return bytes(body).decode("utf-8", "replace")

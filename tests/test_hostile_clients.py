@@ -197,3 +197,16 @@ def test_what_comes_in_any_pieces_after_a_garbage_peer_is_served(rt: Runtime) ->
         good.sendall(RING * 100_000 + frame(**ASK, id=1, body=4))
         assert answer(good)["id"] == 1
         assert exactly(good, 0) == b""
+
+
+def test_what_is_said_to_be_published_and_is_no_text_reaches_a_listener_as_what_it_is(
+    rt: Runtime,
+) -> None:
+    rt.start()
+    with rt.listen("news") as feed, dial(rt) as client:
+        said = b'{"verb":"said","topic":"news","kind":"json","body":["\xff"]}'
+        client.sendall(head(len(said)) + said)
+        assert next(feed) == '["\N{REPLACEMENT CHARACTER}"]'
+        said = said.replace(b'"news"', b'"\xff"')
+        client.sendall(head(len(said)) + said)
+        assert hung_up(client)

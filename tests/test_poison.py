@@ -23,7 +23,7 @@ NUMBERS = (LEAST, -(2**62), -1, 0, 7, 2**53, 2**62, MOST)
 TEXTS = (None, "", "a\nb\0'\";--%s", "\U0001f600" * 3, b"\xff\xfe", b"a\0b", "x" * 10_000)
 BODIES = (
     b"", b"{", b"null", b'"x"', b"[1,2", b"\xff", b"\0", b"1e999", b"9" * 5000, b"[" * 100_000,
-    b'{"n":"\\ud800"}', b"NaN", b"1 1", b'{"n":3}', b'{"n":13}',
+    b'{"n":"\\ud800"}', b"NaN", b"1 1", b'["\xff"]', b'{"n":3}', b'{"n":13}',
 )  # fmt: skip
 FIELDS: dict[str, tuple[Any, ...]] = {
     "number": (LEAST, -5, 0, 2**53, MOST), "mailbox": (0, -1, 99, MOST), "version": NUMBERS,
@@ -141,19 +141,10 @@ def town(tmp_path: Path) -> Town:
     return Town(tmp_path / "board.db")
 
 
-def refused_by_sqlite(town: Town, mailbox: str, field: str, value: object) -> bool:
-    """Write it; say whether the schema does not let it in."""
-    try:
-        town.insert(mailbox, **{field: value})
-    except sqlite3.IntegrityError:
-        return True
-    return False
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("field", FIELDS)
 def test_whatever_stands_in_a_message_stops_no_mailbox(town: Town, field: str) -> None:
-    def write(values: tuple[object, ...]) -> None:
+    def write(values: tuple[Any, ...]) -> None:
         for to in ("plain", "item", "cart"):
             for value in values:
                 with contextlib.suppress(sqlite3.IntegrityError):  # the schema lets it not in
