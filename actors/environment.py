@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from .asks import Asks
-from .window import PER_KEY, WINDOW
+from .sizes import Sizes
 
 if TYPE_CHECKING:
     from ..clock import Clock
@@ -18,24 +18,6 @@ if TYPE_CHECKING:
     from .aio import Loop
     from .driver import Driver
     from .worker_cell import WorkerCell
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How much is held in memory; small in simulations, where it is to be paged all the time.
-
-    Attributes:
-        window: messages of a mailbox.
-        per_key: those of one key.
-        near: timers of all mailboxes.
-        least: those of each at least.
-
-    """
-
-    window: int = WINDOW
-    per_key: int = PER_KEY
-    near: int = 8192
-    least: int = 16
 
 
 class Timers(Protocol):

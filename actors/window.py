@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from .sizes import PER_KEY, WINDOW
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..persistence.store import Message, Place
 
-WINDOW = 1000
-PER_KEY = 32
 #: A key that is behind gets its next page when so few of it are left.
 _LOW_KEY = 8
 #: Of so many keys pages of their own are read because something parked waits for them.

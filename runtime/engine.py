@@ -11,10 +11,11 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ..actors.cron import CronActor
-from ..actors.environment import Environment, Sizes
+from ..actors.environment import Environment
 from ..actors.mail import Flood, MailboxSpec, Refill, SetPaused
 from ..actors.mailbox import MailboxActor
 from ..actors.overlooked import overlooked
+from ..actors.sizes import Sizes
 from ..actors.supervisor import Supervisor, SupervisorSpec
 from ..actors.timer import TimerActor
 from ..clock import monotonic

@@ -9,7 +9,7 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
-from ..actors.environment import Sizes
+from ..actors.sizes import Sizes
 from ..clock import sleep
 from ..persistence.committer import Committer
 from .wire import Ringer

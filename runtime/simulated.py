@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from ..actors.driver import SeededDriver
-from ..actors.environment import Sizes
+from ..actors.sizes import Sizes
 from ..persistence.committer import Committer, ThreadWaiter
 from .parts import Parts
 

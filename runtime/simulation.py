@@ -123,12 +123,12 @@ class Simulation:
 
     @property
     def trace(self) -> str:
-        """A hash of all that has happened: equal for two equal runs."""
+        """Return a hash of all that has happened; two equal runs have the same."""
         return self._digest.hexdigest()
 
     @property
     def owners(self) -> list[Runtime]:
-        """The runtimes that take themselves for the owner: never more than one."""
+        """Return the runtimes that take themselves for the owner; never more than one."""
         return [each.rt for each in self._processes if each.rt.role == "owner"]
 
     # --- running -----------------------------------------------------------------------------

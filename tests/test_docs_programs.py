@@ -76,7 +76,7 @@ def test_the_tutorial_ends_with_a_program_that_was_killed_and_goes_on(tmp_path: 
 @pytest.mark.slow
 def test_the_tests_of_the_page_about_testing_pass(tmp_path: Path) -> None:
     write("howto/testing.md", tmp_path)
-    assert any("4 passed" in line for line in shell(tmp_path, "pytest ."))
+    assert any("5 passed" in line for line in shell(tmp_path, "pytest ."))
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from callboard.actors.environment import Sizes
 from callboard.actors.mailbox import MailboxActor
+from callboard.actors.sizes import Sizes
 from callboard.actors.timer import Near, TimerActor
 from callboard.clock import SECOND
 from callboard.errors import StoreError

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from callboard.actors import window as window_module
-from callboard.actors.window import PER_KEY, WINDOW, Page, Window
+from callboard.actors.sizes import PER_KEY, WINDOW
+from callboard.actors.window import Page, Window
 from callboard.persistence.sqlite import SqliteStore
 from callboard.persistence.store import Declaration, Message
 
