@@ -6,7 +6,6 @@ one line what happened, with the name and the value, and what to do next.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ class MailboxNotFound(CallboardError, LookupError):
 
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
         """Say which name is unknown and which known ones look like it."""
+        import difflib  # only a mistake takes its time
+
         self.name = name
         self.nearest = difflib.get_close_matches(name, list(known), n=3)
         hint = (

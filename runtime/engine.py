@@ -10,6 +10,7 @@ import contextlib
 from random import Random
 from typing import TYPE_CHECKING
 
+from ..actors.aio import Loop
 from ..actors.cron import CronActor
 from ..actors.environment import Environment
 from ..actors.mail import Flood, MailboxSpec, Refill, SetPaused
@@ -80,8 +81,6 @@ class Engine:
         sizes: Sizes = Sizes(),
     ) -> None:
         """Build the tree; nothing runs before :meth:`start`."""
-        from ..actors.aio import Loop  # asyncio: 15 ms that `import callboard` need not take
-
         self.environment = Environment(
             home, store, committer, clock, driver, events, slots, Loop(host_loop),
             random or Random(), sizes=sizes,

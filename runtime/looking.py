@@ -11,7 +11,6 @@ from ..clock import SECOND, instant
 from ..errors import MailboxNotFound, MessageError
 from ..persistence.slots import read as read_slots
 from .names import check_key, check_target
-from .records import DeadLetter, MailboxInfo, MessageInfo, Stats, TimerInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from ..persistence.sqlite import SqliteStore
     from ..persistence.store import DeadRow, DoneRow, MailboxRow, Message
     from .host import Host
+    from .records import DeadLetter, MailboxInfo, MessageInfo, Stats, TimerInfo
     from .registry import Registry
 
 #: The most that one listing returns.
@@ -56,6 +56,8 @@ class Looking:
 
     def mailboxes(self) -> list[MailboxInfo]:
         """See Runtime.mailboxes."""
+        from .records import MailboxInfo
+
         now = self._clock.now()
         live = self._owned()
         running = self._running() if live else {}
@@ -70,6 +72,8 @@ class Looking:
 
     def stats(self, host: Host) -> Stats:
         """See Runtime.stats."""
+        from .records import Stats
+
         told, epoch, _ = self._store.heartbeat()
         found = self.mailboxes()
         ages = [m.oldest_age for m in found if m.oldest_age is not None]
@@ -84,6 +88,8 @@ class Looking:
 
     def timers(self, mailbox: Any) -> list[TimerInfo]:
         """See Runtime.timers."""
+        from .records import TimerInfo
+
         names = self._names()
         number = None if mailbox is None else self.row(mailbox).id
         return [
@@ -107,6 +113,8 @@ class Looking:
 
     def find(self, target: int | str) -> MessageInfo | None:
         """See Runtime.find."""
+        from .records import MessageInfo
+
         check_target(target)
         names = self._names()
         message = self._store.find(None, target)
@@ -195,6 +203,8 @@ class Looking:
         return found
 
     def _info(self, message: Message, name: str, running: set[int]) -> MessageInfo:
+        from .records import MessageInfo
+
         if message.number in running:
             state = "running"
         elif message.due is not None and message.due > self._clock.now():
@@ -209,6 +219,8 @@ class Looking:
 
 
 def _letter(row: DeadRow, name: str) -> DeadLetter:
+    from .records import DeadLetter
+
     return DeadLetter(
         row.number, name, row.key, row.kind, plain(row.body), row.error, row.traceback,
         row.attempts, instant(row.failed_at),
@@ -223,6 +235,8 @@ def _size(path: Path) -> int:
 
 
 def _handled(row: DoneRow, name: str) -> MessageInfo:
+    from .records import MessageInfo
+
     return MessageInfo(
         row.number, row.name, name, row.key, row.kind, plain(row.body), "handled",
         instant(row.told_at), None, row.attempts, None,

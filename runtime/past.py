@@ -8,12 +8,11 @@ from ..clock import instant
 from ..errors import ConfigError
 from ..persistence import sqlite_past
 from .looking import MOST
-from .records import AuditInfo, CauseInfo
 
 if TYPE_CHECKING:
     from ..persistence.sqlite import SqliteStore
     from .looking import Looking
-    from .records import MessageInfo
+    from .records import AuditInfo, CauseInfo, MessageInfo
 
 # A chain longer than this is a conversation that two actors have had for days.
 _LONGEST = 1000
@@ -35,6 +34,8 @@ class Past:
 
     def why(self, number: int) -> list[CauseInfo]:
         """See Runtime.why."""
+        from .records import CauseInfo
+
         names = {row.id: row.name for row in self._store.mailboxes()}
         found: list[CauseInfo] = []
         at: int | None = number
@@ -71,5 +72,7 @@ class Past:
 
     def audits(self, n: int) -> list[AuditInfo]:
         """See Runtime.audits."""
+        from .records import AuditInfo
+
         found = sqlite_past.audits(self._store.query, max(0, min(n, MOST)))
         return [AuditInfo(instant(at), who, command) for at, who, command in found]

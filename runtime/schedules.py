@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 from functools import partial
 from itertools import islice, pairwise
@@ -17,7 +16,6 @@ from ..clock import SECOND, duration, instant
 from ..errors import ConfigError, MailboxNotFound
 from ..persistence.store import ScheduleRow
 from .mailbox_ref import MailboxRef
-from .records import ScheduleInfo
 from .registry import check_name
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from ..persistence.store import Op, Store
     from .host import Host
     from .looking import Looking
+    from .records import ScheduleInfo
     from .registry import Registry
     from .sender import Sender
 
@@ -269,6 +268,8 @@ class Schedules:
             return spec.schedule, spec.tz
         rows = {row.name: row for row in self._store.schedules()}
         if name not in rows:
+            import difflib
+
             near = difflib.get_close_matches(name, [*self.specs, *rows], n=3)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "none looks like it"
             msg = f"no schedule {name!r}: {hint}"
@@ -308,6 +309,8 @@ def reconcile(spec: ScheduleSpec, row: ScheduleRow | None, now: int) -> Schedule
 
 
 def _info(row: ScheduleRow) -> ScheduleInfo:
+    from .records import ScheduleInfo
+
     runs = row.next_at is not None and not row.paused and row.declared_at > 0
     return ScheduleInfo(
         row.name, row.expression, row.tz, row.mailbox,

@@ -1,6 +1,7 @@
 """What `import callboard` gives, what it takes, and that every public name is explained."""
 
 import configparser
+import dataclasses
 import importlib.metadata
 import inspect
 import json
@@ -24,6 +25,7 @@ from callboard import (
     Runtime,
     Transaction,
 )
+from callboard.runtime import records
 from callboard.runtime.testing import Board
 
 ROOT = Path(__file__).parents[1]
@@ -64,9 +66,19 @@ def test_all_is_sorted_and_complete() -> None:
     assert sorted(callboard.__all__) == sorted(set(callboard.__all__))
     public = {
         name for name, value in vars(callboard).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+        if not name.startswith("_") and not inspect.ismodule(value)
+        and name not in ("annotations", "TYPE_CHECKING", "Any")
     }  # fmt: skip
-    assert public == set(NAMES)
+    late = {name for name, value in vars(records).items() if dataclasses.is_dataclass(value)}
+    assert public | late == set(NAMES)
+    assert set(dir(callboard)) >= set(NAMES)
+
+
+def test_records_are_imported_with_their_first_use() -> None:
+    assert "callboard.runtime.records" not in loaded()
+    assert callboard.MailboxInfo is records.MailboxInfo
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        getattr(callboard, "Nonsense")  # noqa: B009  (a type checker would refuse the other way)
 
 
 @pytest.mark.parametrize("name", NAMES)
