@@ -25,6 +25,7 @@ from callboard import (
     Runtime,
     WorkerActor,
 )
+from callboard.actors.asks import Asked, Asks
 from callboard.actors.driver import ThreadDriver
 
 if TYPE_CHECKING:
@@ -612,6 +613,15 @@ def test_a_handler_past_its_timeout_answers_with_that(rt: Runtime) -> None:
             rt.ask("async", 1)
         gate.open.set()
         assert rt.ask("slow", 2) == 2
+
+
+def test_once_the_owner_stops_no_ask_is_taken() -> None:
+    asks, answers = Asks(), list[Any]()
+    ask = Asked(1, "json", b"1", target="box", deliver=lambda *answer: answers.append(answer))
+    asks.end("the runtime stops")
+    with pytest.raises(ActorStopped, match="the runtime stops"):
+        asks.open(ask, lambda _: 1)
+    assert answers == []
 
 
 def test_stop_answers_every_ask(rt: Runtime) -> None:

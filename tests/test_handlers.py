@@ -292,6 +292,17 @@ def test_a_kind_that_nobody_knows_waits_and_is_delivered_when_the_code_is_there(
         handled.wait()
         assert got == ["plain"]
         assert middle.mailboxes()[0].waiting == 1
+        restarted: list[Any] = []
+        middle.events.subscribe(restarted.append, "actor.")
+        unknown = Waits(middle, "message.unknown")
+        handled = Waits(middle, "message.handled")
+        old.tell("orders", OrderTwo(8))  # as the owner runs
+        old.tell("orders", "plain too")
+        unknown.wait()
+        handled.wait()
+        assert middle.mailboxes()[0].waiting == 2
+        old.stop()
+        assert restarted == []
 
     def handle_two(order: OrderTwo) -> None:
         got.append(order)
@@ -300,8 +311,8 @@ def test_a_kind_that_nobody_knows_waits_and_is_delivered_when_the_code_is_there(
     new.mailbox("orders", handle_two)
     handled = Waits(new, "message.handled")
     with new:
-        handled.wait()
-    assert got == ["plain", OrderTwo(7)]
+        handled.wait(2)
+    assert got == ["plain", "plain too", OrderTwo(7), OrderTwo(8)]
 
 
 def test_an_old_version_is_raised_by_upcasts(board: Board) -> None:

@@ -43,6 +43,24 @@ def test_the_default_waits_are_those_that_are_documented() -> None:
     waits = [policy.wait(attempt, random.Random(0)) // SECOND for attempt in range(1, 12)]
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600]
     assert policy.wait(5_000, random.Random(0)) == 600 * SECOND
+    assert RetryPolicy().jitter == 0.1
+
+
+def test_a_message_is_tried_ten_times_then_it_is_a_dead_letter(board: Board) -> None:
+    runs: list[int] = []
+
+    def fails(n: int) -> None:
+        runs.append(n)
+        msg = "no"
+        raise ValueError(msg)
+
+    board.rt.mailbox("jobs", fails)
+    with board:
+        board.rt.tell("jobs", 1)
+        for _ in range(12):
+            board.advance("11m")
+        (letter,) = board.rt.dead("jobs")
+    assert len(runs) == letter.attempts == 10
 
 
 def test_the_same_seed_gives_the_same_waits() -> None:
