@@ -419,6 +419,19 @@ def test_a_client_publishes_to_what_only_the_owner_declares(board: Board, tmp_pa
     assert sorted(seen) == ["from outside", "somebody"]
 
 
+def test_a_client_publishes_to_what_it_declares_whatever_is_stored(
+    board: Board, tmp_path: Path
+) -> None:
+    """Of two versions of the code each knows its own mailboxes best."""
+    client = Runtime(tmp_path / "board.db")
+    board.rt.mailbox("mails", lambda _m: None, topics="old.*")
+    client.mailbox("mails", lambda _m: None, topics="new.*")
+    with board:
+        assert client.publish("new.paid", 1) == 1
+        assert client.publish("old.paid", 2) == 0
+        client.stop()
+
+
 def test_what_a_failing_turn_publishes_is_not_published(board: Board) -> None:
     seen: list[str] = []
     board.rt.mailbox("mails", seen.append, topics="t")

@@ -208,3 +208,14 @@ def test_a_window_that_opens_while_the_mailbox_looks_does_not_leave_it_asleep(
         mailbox.post(Refill())
         board.settle()
         assert len(seen) == 6
+
+
+def test_starts_that_are_counted_together_count_until_the_last_of_them_is_over() -> None:
+    limiter = Limiter(Rate(2000, SECOND), [], 0)
+    step = SECOND // 1024
+    limiter.granted(3000)
+    assert limiter.take(0)
+    for _ in range(1999):
+        assert limiter.take(step - 1)
+    assert limiter.available(SECOND) == 0
+    assert limiter.available(SECOND + step - 1) == 1000

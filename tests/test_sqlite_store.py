@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from callboard.errors import StoreBusy, StoreError, StoreFull
+from callboard.persistence.gate import Gate
 from callboard.persistence.sqlite import SqliteStore
 from callboard.persistence.store import (
+    Dead,
     Declaration,
     Execute,
     Lineage,
@@ -75,6 +77,45 @@ def writer(store: SqliteStore) -> sqlite3.Connection:
     store.open()
     assert store._connection is not None
     return store._connection
+
+
+# --- the write gate ------------------------------------------------------------------------------
+
+
+def test_no_statement_of_ours_writes_outside_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter, leave = Gate.__enter__, Gate.__exit__
+    inside, outside, passed = list[Gate](), list[str](), list[Gate]()
+
+    def entering(gate: Gate) -> Gate:
+        inside.append(enter(gate))
+        passed.append(gate)
+        return gate
+
+    def leaving(gate: Gate, *exc: object) -> None:
+        inside.remove(gate)
+        leave(gate, *exc)
+
+    monkeypatch.setattr(Gate, "__enter__", entering)
+    monkeypatch.setattr(Gate, "__exit__", leaving)
+    store = SqliteStore(tmp_path / "board.db")
+    writer(store).set_trace_callback(lambda sql: None if inside else outside.append(sql))
+    box = store.declare([Declaration("box")])[0].id
+    told, seen = tell(store, box, b"1", b"2"), 2
+    epoch, _, _ = store.take_over([], 0)
+    store.write([Unit(ack=told[0]), Unit(tells=[message(box, b"3")])], epoch=epoch, seen=seen)
+    store.write([Unit(ack=told[1], fate=Dead("no", "", 1, 0))], epoch=epoch, seen=seen)
+    store.look(epoch=epoch, seen=seen)
+    store.breathe(lambda: None, 0.0)
+    store.requeue(told[1].number, 0)
+    store.discard(told[1].number)
+    store.pause(box, paused=True)
+    store.sweep(0)
+    assert outside == []
+    before = len(passed)
+    store.close()
+    assert len(passed) > before, "the last to close runs a checkpoint"
 
 
 # --- a statement that ends the transaction -------------------------------------------------------

@@ -24,6 +24,7 @@ from callboard import (
 )
 from callboard.actors.turn import Phase, Turn
 from callboard.errors import StoreError
+from callboard.persistence import committer
 from callboard.persistence.store import Message, Tell
 from callboard.runtime.testing import Board
 
@@ -158,6 +159,7 @@ def test_a_handler_that_comes_back_late_no_longer_counts_and_takes_nothing_more(
     rt = board.rt
     go, left = threading.Event(), threading.Semaphore(0)
     got: list[int] = []
+    threads: list[threading.Thread] = []
     faults: list[object] = []
     rt.events.subscribe(lambda _: left.release(), "handler.abandoned")
     rt.events.subscribe(faults.append, "mailbox.faulted")
@@ -165,6 +167,7 @@ def test_a_handler_that_comes_back_late_no_longer_counts_and_takes_nothing_more(
     @rt.mailbox("slow", workers=2, timeout=0.05, retry=RetryPolicy(attempts=1))
     def slow(n: int) -> None:
         if n < 0:
+            threads.append(threading.current_thread())
             assert go.wait(PATIENCE)
         got.append(n)
 
@@ -186,6 +189,9 @@ def test_a_handler_that_comes_back_late_no_longer_counts_and_takes_nothing_more(
         assert not mailbox.recovery.abandoned
         assert set(mailbox.idle) <= set(mailbox.cells)
         assert [n for n in got if n > 0] == [1, 2]
+        for thread in threads:  # another has its place: sooner than one that finds nothing to do
+            thread.join(PATIENCE / 2)
+            assert not thread.is_alive()
 
 
 def test_a_thread_takes_the_place_of_one_that_was_left_behind(tmp_path: Path) -> None:
@@ -339,6 +345,23 @@ def test_no_handler_starts_while_the_store_refuses(
         assert recovered.wait(PATIENCE)
         board.settle()
         assert started == [*range(1, 20)]
+
+
+def test_no_handler_starts_while_too_much_is_staged(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "STAGED_UNITS", 4)
+    started: list[int] = []
+    board.rt.mailbox("work", started.append)
+    commits = Commits(board, monkeypatch)
+    with board:
+        board.rt.tell_many("work", range(50))
+        assert commits.entered.wait(PATIENCE)
+        rest(board)
+        assert started == [0, 1, 2, 3]
+        commits.go.set()
+        board.settle()
+        assert started == [*range(50)]
 
 
 @pytest.mark.parametrize("when", ["while it runs", "before its commit"])
