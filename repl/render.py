@@ -90,7 +90,8 @@ def each_line(record: Any, form: Format, *, first: bool) -> str:
         return record if isinstance(record, str) else record.text
     found = fields(record)
     return "  ".join(
-        str(cell(value)) if isinstance(value, datetime) or name in _SPEAK_FOR_THEMSELVES
+        shown(value, far=False) if isinstance(value, datetime)
+        else str(cell(value)) if name in _SPEAK_FOR_THEMSELVES
         else f"{name}={_numbered(name, value)}"
         for name, value in found.items()
         if value is not None and name not in _LEFT_OUT

@@ -74,10 +74,10 @@ def span(seconds: float) -> str:
     return " ".join(parts)
 
 
-def shown(at: datetime, *, now: datetime | None = None) -> str:
-    """Return an instant as ISO 8601 in UTC, and how far away it is."""
-    utc = at.astimezone(UTC)
-    return f"{utc:%Y-%m-%d %H:%M:%S}Z ({relative(at, now=now)})"
+def shown(at: datetime, *, now: datetime | None = None, far: bool = True) -> str:
+    """Return an instant as ISO 8601 in UTC, and, if ``far``, how far away it is."""
+    text = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    return f"{text} ({relative(at, now=now)})" if far else text
 
 
 def _now() -> datetime:
