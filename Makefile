@@ -12,7 +12,7 @@ EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
 TOOLS := $(BIN)/lint-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention crash soak simulate mutations nightly bench bench-quick clean FORCE
+.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention fuzz crash soak simulate mutations nightly bench bench-quick clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ schedules: $(TOOLS) ## compare schedules with cronsim over 2024 to 2030 (some mi
 contention: $(TOOLS) ## have neighbours write beside a saturated owner (MINUTES=3)
 	$(BIN)/python -m tests.contention $(or $(MINUTES),3)
 
+fuzz: $(TOOLS) ## give every input made-up bytes for ten minutes (MINUTES=, SEED=)
+	$(BIN)/python -m tests.fuzz $(or $(MINUTES),10) $(SEED)
+
 soak: $(TOOLS) ## run mixed load for an hour (MINUTES=60), and see that nothing grows
 	$(BIN)/python -m tests.soak $(or $(MINUTES),60)
 
@@ -116,7 +119,7 @@ bench: $(TOOLS) $(BIN)/huey_consumer ## measure beside the bare limit and the pe
 bench-quick: $(TOOLS) ## the same, small and without peers, in two minutes
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
-nightly: contention simulate mutations crash soak ## all that takes long
+nightly: contention simulate mutations crash soak fuzz ## all that takes long
 
 clean: ## remove what was built; .venv too
 	rm -rf .venv .tree build dist *.egg-info .coverage htmlcov
