@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from ..clock import monotonic
 from ..errors import StoreError, StoreGone, StoreOwned
 from .breath import Breath
+from .byline import take
 from .hooks import Hooks, ThreadWaiter, Waiter, call, wake
 from .store import Outcome, Store, Unit, Written
 
@@ -105,13 +106,16 @@ class Committer:
     # --- for senders -------------------------------------------------------------------------
 
     def commit(self, unit: Unit) -> None:
-        """Commit one unit and return when it is on disk.
+        """Commit one unit and return when it is on disk, with the byline of who asks for it.
 
         Raises:
             StoreError: the store refused; nothing was written.
             Exception: the unit's own failure (a statement of the user's, AlreadyTold).
 
         """
+        byline = take(unit)
+        if byline is not None:
+            byline.sign(unit)
         with self._lock:
             self._queue.append(unit)
             if self._leading:
@@ -129,6 +133,8 @@ class Committer:
             if unit.lead:
                 unit.lead = False
                 self._lead(unit)
+        if byline is not None:
+            byline.taken = unit.outcome is Outcome.COMMITTED and unit.changed
         if unit.error is not None:
             raise unit.error
 

@@ -12,6 +12,7 @@ import msgspec
 from ..errors import StoreBusy, StoreError, StoreGone
 from . import sqlite_schedule
 from ._sqlite3 import sqlite3
+from .byline import Byline, take
 from .companion import Companion
 from .foreign import same_file, unwrap
 from .forking import register
@@ -21,6 +22,7 @@ from .presence import Presence, gone
 from .sqlite_level import keep_level
 from .sqlite_open import connect, fail, of_os, prepare_file
 from .sqlite_read import COLUMNS, SqliteReader, mailbox_row
+from .sqlite_repair import repair
 from .sqlite_text import fetch
 from .sqlite_write import InsideWriter, SqliteWriter
 from .store import DeadRow, Declaration, MailboxRow, Message, ScheduleRow, Unit, Written
@@ -285,7 +287,7 @@ class SqliteStore(SqliteReader):
 
     def pause(self, mailbox: int, *, paused: bool) -> None:
         """See Store."""
-        with self._transaction() as run:
+        with self._transaction(by_hand=True) as run:
             run("UPDATE callboard_mailbox SET paused = ? WHERE id = ?", (int(paused), mailbox))
             run(_CHANGED)
 
@@ -299,13 +301,13 @@ class SqliteStore(SqliteReader):
 
     def pause_schedule(self, name: str, next_at: int | None) -> bool:
         """See Store."""
-        with self._transaction() as run:
+        with self._transaction(by_hand=True) as run:
             run(_CHANGED)
             return sqlite_schedule.pause(run, name, next_at)
 
     def requeue(self, number: int, now: int, edited: Message | None = None) -> Message | None:
         """See Store."""
-        with self._transaction() as run:
+        with self._transaction(by_hand=True) as run:
             if run("SELECT 1 FROM callboard_dead WHERE number = ?", (number,)).fetchone() is None:
                 return None
             new = run(
@@ -320,7 +322,7 @@ class SqliteStore(SqliteReader):
 
     def discard(self, number: int) -> bool:
         """See Store."""
-        with self._transaction() as run:
+        with self._transaction(by_hand=True) as run:
             found = run("DELETE FROM callboard_dead WHERE number = ?", (number,))
             gone = bool(found.rowcount == 1)
             if gone:
@@ -459,9 +461,10 @@ class SqliteStore(SqliteReader):
             raise StoreError(msg)
         return self._gate, self._writer
 
-    def _transaction(self) -> _Transaction:
+    def _transaction(self, *, by_hand: bool = False) -> _Transaction:
         gate, _ = self._parts()
-        return _Transaction(gate, self._open_one(), self._path, self.probe)
+        byline = take() if by_hand else None
+        return _Transaction(gate, self._open_one(), self._path, self.probe, byline)
 
     def _open_one(self) -> sqlite3.Connection:
         """Return the writing connection, which is open."""
@@ -472,13 +475,19 @@ class SqliteStore(SqliteReader):
 
 
 class _Transaction:
-    """A small transaction behind the gate: ``with … as run: run(sql, params)``."""
+    """A small transaction behind the gate: ``with … as run: run(sql, params)``.
+
+    With a byline it notes who has changed something, if anything was changed.
+    """
 
     def __init__(
-        self, gate: Gate, connection: sqlite3.Connection, path: Path, probe: Callable[[str], None]
-    ) -> None:
+        self, gate: Gate, connection: sqlite3.Connection, path: Path,
+        probe: Callable[[str], None], byline: Byline | None,
+    ) -> None:  # fmt: skip
         self._gate, self._connection, self._path = gate, connection, path
         self._probe = probe
+        self._byline = byline
+        self._before = 0
 
     def __enter__(self) -> Any:
         self._probe("begin")
@@ -490,11 +499,13 @@ class _Transaction:
             if isinstance(error, sqlite3.Error):
                 fail(error, self._path)
             raise
+        self._before = self._connection.total_changes
         return self._connection.execute
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             if error is None:
+                self._sign()
                 self._connection.execute("COMMIT")
         except sqlite3.Error as refused:
             error = refused
@@ -508,6 +519,13 @@ class _Transaction:
             fail(error, self._path)
         if error is None:
             self._probe("committed")
+
+    def _sign(self) -> None:
+        byline = self._byline
+        if byline is not None:
+            byline.taken = self._connection.total_changes != self._before
+            if byline.taken:
+                repair(self._connection.execute, byline.audit)
 
 
 def _use_wal(connection: sqlite3.Connection, path: Path) -> None:

@@ -264,6 +264,7 @@ class UnitWriter:
                     if not moved:
                         break
                 case _:
+                    unit.results = results
                     self._aside(unit, op)
         unit.results = results
         return Outcome.COMMITTED
@@ -295,7 +296,7 @@ class UnitWriter:
         elif isinstance(op, Reserve):
             self._run(_RESERVE, (op.mailbox, op.at, op.count))
             self._run(_FORGET, (op.mailbox, op.mailbox, op.forget))
-        elif isinstance(op, (Edit, Note, Noted, Audit)):
+        elif isinstance(op, (Edit, Note, Noted)) or (isinstance(op, Audit) and unit.changed):
             repair(self._run, op)
 
     def _make_room(self, unit: Unit, op: Room) -> None:

@@ -164,7 +164,7 @@ class Move(msgspec.Struct, gc=False):
 
 
 class Audit(msgspec.Struct, gc=False):
-    """Note who has changed what by hand."""
+    """Note who has changed what by hand, unless the operations before it did nothing."""
 
     at: int
     who: str
@@ -358,6 +358,11 @@ class Unit:
         self.lead = False
         self.follows = False
         self.staged = False
+
+    @property
+    def changed(self) -> bool:
+        """It has done something, as far as its results say: all that it cancels may be gone."""
+        return not self.results or any(self.results)
 
     @property
     def overtaken(self) -> bool:

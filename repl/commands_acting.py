@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import monotonic, sleep
 from ..errors import CallboardError, ConfigError
-from .desk import AUDITORS
 from .ids import meanings, number
 from .plain import body, parse, typed
 from .registry import (
@@ -29,8 +28,6 @@ from .times import moment, shown
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from ..runtime.runtime import Runtime
 
 # Seconds between two looks at a mailbox that is being emptied, and between two lines about it.
 _LOOK, _SAY = 0.1, 2.0
@@ -330,7 +327,7 @@ def start(desk: Desk, mailbox: Mailbox) -> Said:
     return Said(f"{mailbox} goes on", {"mailbox": mailbox, "paused": False})
 
 
-@command
+@command(changes=True)
 def backup(desk: Desk, file: Path) -> Said:
     """Copy the store as of one moment, beside whoever writes; the copy is checked.
 
@@ -338,6 +335,7 @@ def backup(desk: Desk, file: Path) -> Said:
         file: the copy; nothing may be there.
 
     """
+    desk.intend(f"copy the store to {file}")
     size = desk.rt.backup(file)
     return Said(f"{file}: {size:,} bytes", {"file": str(file), "bytes": size})
 
@@ -382,11 +380,3 @@ def _delay(text: str | None) -> float | str | None:
         return float(text)
     except ValueError:
         return text
-
-
-def _note(runtime: Runtime, line: str) -> None:
-    """Keep who has changed what."""
-    runtime.audit(line)
-
-
-AUDITORS.append(_note)

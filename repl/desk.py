@@ -11,7 +11,6 @@ from ..errors import CallboardError, ConfigError, NotStarted, StoreError
 from .render import Format, Said, each_line, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from ..runtime.runtime import Runtime
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 #: The store that is meant when none is named.
 STORE = "callboard.db"
-
-#: Notes a change that has succeeded: the runtime, and the line as it was typed.
-AUDITORS: list[Callable[[Runtime, str], None]] = []
 
 
 class ReaderGone(Exception):
@@ -85,6 +81,7 @@ class Desk:
         self._runtime = runtime
         self._borrowed = runtime is not None
         self._yes = self._dry_run = False
+        self._consent = contextlib.ExitStack()
 
     @property
     def rt(self) -> Runtime:
@@ -150,7 +147,7 @@ class Desk:
     # --- changes -------------------------------------------------------------------------------
 
     def intend(self, what: str, *, count: int | None = None, danger: bool = False) -> None:
-        """Say what is about to be changed, before it is.
+        """Say what is about to be changed, before it is; who does is noted with the change.
 
         Args:
             what: as an order: "discard 12 dead letters of 'mail'".
@@ -169,13 +166,13 @@ class Desk:
             if count is not None:
                 fields["count"] = count
             raise Intended(Said(f"would {what}", fields))
-        if not danger or self._yes:
-            return
-        if not self.interactive:
-            msg = f"this would {what}: say --yes, or --dry-run to see what it means"
-            raise ConfigError(msg)
-        if not self.ask(f"{what[:1].upper()}{what[1:]}?"):
-            raise Declined("nothing is changed")
+        if danger and not self._yes:
+            if not self.interactive:
+                msg = f"this would {what}: say --yes, or --dry-run to see what it means"
+                raise ConfigError(msg)
+            if not self.ask(f"{what[:1].upper()}{what[1:]}?"):
+                raise Declined("nothing is changed")
+        self._consent.enter_context(self.rt.signing(self.line))
 
     def ask(self, question: str) -> bool:
         """Ask on the terminal; only y and yes consent, and the end of input does not."""
@@ -184,18 +181,14 @@ class Desk:
 
     @contextlib.contextmanager
     def consent(self, *, yes: bool, dry_run: bool) -> Iterator[None]:
-        """Hold what the options of one command consent to."""
-        before = self._yes, self._dry_run
-        self._yes, self._dry_run = yes, dry_run
+        """Hold what the options of one command consent to, and note it when it has succeeded."""
+        before = self._yes, self._dry_run, self._consent
         try:
-            yield
+            with contextlib.ExitStack() as consent:
+                self._yes, self._dry_run, self._consent = yes, dry_run, consent
+                yield
         finally:
-            self._yes, self._dry_run = before
-
-    def audit(self) -> None:
-        """Note that the present line has changed something."""
-        for note in AUDITORS:
-            note(self.rt, self.line)
+            self._yes, self._dry_run, self._consent = before
 
     # --- showing -------------------------------------------------------------------------------
 

@@ -167,7 +167,7 @@ def command(
         function: that is one; returned unchanged.
         name: that people type; default: the function's own.
         changes: it changes the store: it gets ``--yes`` and ``--dry-run``, calls ``desk.intend``
-            before it changes anything, and is noted in the audit table when it has succeeded.
+            before it changes anything, and is noted in the audit table.
         live: it needs a running owner; without one it is refused in one line.
         inner: it is for console lines and scripts only.
         outer: it is for the command line only.
@@ -212,13 +212,12 @@ def perform(found: Command, desk: Desk, values: dict[str, Any]) -> None:
     if not found.changes:
         desk.show(found.run(desk, *given, **named))
         return
-    with desk.consent(yes=values["yes"], dry_run=values["dry_run"]):
-        try:
-            desk.show(found.run(desk, *given, **named))
-        except Intended as intended:
-            desk.show(intended.said)
-            return
-    desk.audit()
+    try:
+        with desk.consent(yes=values["yes"], dry_run=values["dry_run"]):
+            result = found.run(desk, *given, **named)
+    except Intended as intended:
+        result = intended.said
+    desk.show(result)
 
 
 def _parameters(function: Callable[..., Any]) -> list[tuple[inspect.Parameter, Any]]:

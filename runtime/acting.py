@@ -6,6 +6,7 @@ and a turn that runs for it is void.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from ..actors.turn import current
 from ..clock import duration
 from ..errors import CallboardError, MessageError, StoreOwned
 from ..persistence import sqlite_past
+from ..persistence.byline import signing
 from ..persistence.store import Audit, Cancel, Move, Note, Outcome, Unit
 
 if TYPE_CHECKING:
@@ -118,10 +120,21 @@ class Acting:
 
     def audit(self, command: str, who: str | None) -> None:
         """See Runtime.audit."""
-        said = f"{getpass.getuser()} ({os.getpid()})" if who is None else who
-        self._host.committer.commit(Unit(ops=[Audit(self._clock.now(), said, command)]))
+        self._host.committer.commit(Unit(ops=[self._note(command, who)]))
+
+    @contextlib.contextmanager
+    def signing(self, command: str, who: str | None) -> Iterator[None]:
+        """See Runtime.signing."""
+        with signing(self._note(command, who)) as byline:
+            yield
+        if not byline.taken:
+            self._host.committer.commit(Unit(ops=[byline.audit]))
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _note(self, command: str, who: str | None) -> Audit:
+        said = f"{getpass.getuser()} ({os.getpid()})" if who is None else who
+        return Audit(self._clock.now(), said, command)
 
     def _move(self, number: int, due: int) -> int:
         found = self._store.find(None, number)

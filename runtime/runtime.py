@@ -28,6 +28,7 @@ from .transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime, timedelta
     from pathlib import Path
 
@@ -1228,6 +1229,21 @@ class Runtime:
 
         """
         self._acting.audit(command, who)
+
+    def signing(self, command: str, who: str | None = None) -> AbstractContextManager[None]:
+        """Return a block whose first change notes, in its own transaction, who makes it.
+
+        That is so for what is one unit of the committer's or one transaction of the store's: a
+        tell, a cancel, a requeue, a pause, the first page of a purge, a client's note for the
+        owner. Where the block ends without such a change (an ask, a backup, a vacuum, a restart in
+        the owner's own process) the note is written right after it; where it raises, no more.
+
+        Args:
+            command: as it was typed.
+            who: default: this process's user, and its number.
+
+        """
+        return self._acting.signing(command, who)
 
     def audits(self, n: int = 100) -> list[AuditInfo]:
         """Return the changes that were made by hand, the newest first.

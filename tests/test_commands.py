@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,6 @@ from callboard.runtime.testing import Board
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Call = Callable[..., "Said"]
 
@@ -93,6 +94,11 @@ def content(store: Path) -> list[str]:
         found = list(connection.iterdump())
     connection.close()
     return found
+
+
+def rows(store: Path) -> list[str]:
+    """Return all that the store holds but its counters: a number may be left out."""
+    return [line for line in content(store) if '"callboard_counter"' not in line]
 
 
 def test_status_counts_what_is_there(call: Call) -> None:
@@ -225,7 +231,8 @@ def test_purge_says_how_many_and_leaves_timers(call: Call) -> None:
     ["tell", "mail", "1"], ["cancel", "mail", "reminder"], ["fire", "TIMER"],
     ["reschedule", "TIMER", "--after", "1h"], ["requeue", "--all"], ["discard", "--all"],
     ["purge", "mail", "--older", "0"], ["pause", "shop"], ["resume", "mail"], ["restart", "shop"],
-    ["stop", "shop"], ["start", "mail"], ["publish", "topic", "1"],
+    ["stop", "shop"], ["start", "mail"], ["publish", "topic", "1"], ["vacuum"],
+    ["backup", "copy.db"],
 ])  # fmt: skip
 def test_a_dry_run_says_what_would_happen_and_changes_nothing(
     call: Call, store: Path, line: list[str]
@@ -236,6 +243,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(
     assert said.code == cli.OK
     assert "would" in said.lines[0]
     assert content(store) == before
+    assert not Path("copy.db").exists()
 
 
 def test_what_changes_something_is_noted_with_who_and_what(call: Call) -> None:
@@ -245,6 +253,41 @@ def test_what_changes_something_is_noted_with_who_and_what(call: Call) -> None:
     (change,) = call("audit").lines
     assert "pause shop" in change["command"]
     assert change["who"]
+
+
+@pytest.mark.parametrize("line", [
+    ["tell", "shop", "item=nut", "--key", "rome"], ["tell", "mail", "1", "--id", "reminder"],
+    ["cancel", "mail", "reminder"], ["fire", "TIMER"], ["reschedule", "TIMER", "--after", "1h"],
+    ["requeue", "DEAD"], ["discard", "DEAD"], ["requeue", "--all", "--yes"],
+    ["discard", "--all", "--yes"], ["purge", "mail", "--older", "0", "--yes"],
+    ["pause", "shop"], ["resume", "mail"], ["restart", "shop"], ["stop", "shop"],
+    ["start", "mail"],
+])  # fmt: skip
+def test_a_change_that_is_not_noted_does_not_happen(
+    call: Call, store: Path, line: list[str]
+) -> None:
+    words = {
+        "TIMER": str(call("timers").lines[0]["id"]), "DEAD": str(call("dead").lines[0]["id"]),
+    }  # fmt: skip
+    with sqlite3.connect(store) as connection:
+        connection.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON callboard_audit BEGIN SELECT raise(ABORT, 'no'); "
+            "END"
+        )
+    connection.close()
+    before = rows(store)
+    with contextlib.suppress(sqlite3.IntegrityError):
+        assert call(*(words.get(word, word) for word in line)).code != cli.OK
+    assert rows(store) == before
+
+
+@pytest.mark.parametrize("line", [["backup", "copy.db"], ["vacuum"], ["stop", "shop"]])
+def test_a_change_of_several_steps_or_none_is_noted_once(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(*line).code == cli.OK
+    assert [line[0] in each["command"] for each in call("audit").lines] == [True]
 
 
 def test_backup_copies_and_replaces_nothing(call: Call, tmp_path: Path) -> None:

@@ -222,8 +222,8 @@ def test_history_shows_what_was_typed(say: Say) -> None:
 
 
 @pytest.fixture
-def wipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Register a dangerous command; returns what it has done, and what was audited."""
+def wipe() -> Iterator[list[str]]:
+    """Register a dangerous command; returns what it has done."""
     done: list[str] = []
 
     def wipe(desk: Desk, what: str) -> None:
@@ -237,19 +237,19 @@ def wipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         done.append(what)
 
     registry.command(changes=True)(wipe)
-    monkeypatch.setattr(Desk, "audit", lambda self: done.append(f"audit: {self.line}"))
     yield done
     del COMMANDS["wipe"]
 
 
 def test_a_dangerous_command_is_refused_where_nobody_can_be_asked(
-    wipe: list[str], say: Say
+    wipe: list[str], say: Say, console: Console
 ) -> None:
     heard = say("wipe it")
     assert (heard.code, wipe) == (2, [])
     assert "would wipe 3 of it: say --yes" in heard.err
     assert say("wipe it --yes").code == 0
-    assert wipe == ["it", "audit: wipe it --yes"]
+    assert wipe == ["it"]
+    assert [each.command for each in console.desk.rt.audits()] == ["wipe it --yes"]
 
 
 def test_a_dry_run_says_what_would_happen_and_changes_nothing(wipe: list[str], say: Say) -> None:
