@@ -119,11 +119,12 @@ class Tally:
         for sort, examples in self._sorts.items():
             mailbox, kind, version, advice = sort
             count = self._counts[sort]
+            shown = kind if kind.isprintable() else ascii(kind)
             first = ", ".join(_named(each) for each in examples)
             more = ", …" if count > len(examples) else ""
             found.append(Finding(
                 severity, check,
-                f"{count:,} of mailbox {mailbox!r} will not load: {kind} version {version}, "
+                f"{count:,} of mailbox {mailbox!r} will not load: {shown} version {version}, "
                 f"{first}{more}: {examples[0]['error']}",
                 advice, mailbox, kind, version, count, tuple(examples),
             ))  # fmt: skip

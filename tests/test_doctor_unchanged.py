@@ -105,11 +105,11 @@ def test_a_store_of_another_schema_is_not_migrated(store: Path, schema: int) -> 
 
 @pytest.mark.parametrize("still", [True, False])
 def test_its_connection_refuses_to_write(store: Path, *, still: bool) -> None:
-    with (
-        sqlite_check.Reading(store, still=still) as reading,
-        pytest.raises(sqlite_check.Unreadable, match="readonly"),
-    ):
-        reading._run("DELETE FROM callboard_message")
+    with sqlite_check.Reading(store, still=still) as reading:
+        for switch in ("ON", "OFF"):  # the file itself is open for reading only
+            reading._run(f"PRAGMA query_only = {switch}")
+            with pytest.raises(sqlite_check.Unreadable, match="readonly"):
+                reading._run("DELETE FROM callboard_message")
 
 
 def test_in_an_owner_itself_it_takes_no_lock_away(store: Path) -> None:
@@ -187,12 +187,19 @@ def test_warnings_alone_are_0(store: Path, call: Callable[..., Any]) -> None:
 
 
 def test_people_see_whole_lines_with_what_to_do(store: Path, call: Callable[..., Any]) -> None:
-    alter(store, "UPDATE callboard_level SET held = 5",
-          "UPDATE callboard_mailbox SET name = 'm' || char(27) WHERE name = 'mail'")  # fmt: skip
+    alter(
+        store,
+        "UPDATE callboard_level SET held = 5",
+        "UPDATE callboard_message SET kind = 'evil' || char(27, 10)",
+        "CREATE TABLE a (id INTEGER PRIMARY KEY)",
+        'CREATE TABLE "b\x1b" (a INTEGER REFERENCES a)',
+        'INSERT INTO "b\x1b" VALUES (7)',
+    )
     code, out, _ = call("-s", "board.db", "doctor", "--format", "table")
     assert code == 6
     assert "counts 5 waiting messages, but 1 are there: it takes too many, or too few\n" in out
     assert "  -> start its owner once without capacity=" in out
+    assert "'evil\\x1b\\n' version 2, 4 (key 'paris')" in out
     assert "\x1b" not in out
 
 
