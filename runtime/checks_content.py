@@ -13,6 +13,7 @@ import msgspec
 
 from ..actors.messages import Unknown
 from ..clock import SECOND, instant
+from ..errors import CallboardError
 from ..persistence.store import State
 from .records import Finding
 
@@ -155,13 +156,15 @@ class Ahead:
 
     def finding(self) -> Finding:
         """Return what that says of the clock."""
-        now = f"{instant(self._clock.now()):%Y-%m-%d %H:%M:%S} UTC"
+        now, last = (
+            f"{instant(at):%Y-%m-%d %H:%M:%S} UTC" for at in (self._clock.now(), self.furthest)
+        )
         if not self.count:
             return Finding("ok", "clock", f"{now}, and nothing was told later")
         return Finding(
             "warning", "clock",
             f"{self.count:,} rows were told after now ({now}), the last at "
-            f"{_shown(self.furthest)}: this clock is behind, or another was ahead",
+            f"{last}: this clock is behind, or another was ahead",
             "set the clock; a deadline is what the clock shows", count=self.count,
         )  # fmt: skip
 
@@ -215,7 +218,7 @@ def _tried(decode: Callable[[], Any], kind: str, version: int) -> Fault | None:
         decode()
     except Unknown:
         return Fault(f"this code does not know {kind} version {version}", _UPCAST)
-    except Exception as error:  # noqa: BLE001  (the user's own types and upcasts may raise anything)
+    except CallboardError as error:
         return Fault(_line(error), _MEND)
     return None
 
@@ -239,10 +242,3 @@ def _named(example: dict[str, Any]) -> str:
     if number is None:
         return f"key {key!r}" if key else "its state"
     return f"{number}" if key is None else f"{number} (key {key!r})"
-
-
-def _shown(at: int) -> str:
-    try:
-        return f"{instant(at):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError):  # beyond the year 9999
-        return f"{at} us"

@@ -135,7 +135,7 @@ def test_whatever_the_users_types_raise_is_a_finding(tmp_path: Path) -> None:
     class Touchy:
         def __post_init__(self) -> None:
             if sprung:
-                raise Trap("sprung\nand more")
+                raise Trap("sprung")
 
     rt = Runtime(tmp_path / "touchy.db")
 
@@ -147,7 +147,7 @@ def test_whatever_the_users_types_raise_is_a_finding(tmp_path: Path) -> None:
     rt.stop()
     assert wrong(rt.doctor()) == []
     sprung.append(True)
-    assert "1: sprung and more" in only(rt.doctor(), "messages").text
+    assert "does not accept this message: sprung" in only(rt.doctor(), "messages").text
 
 
 def test_of_each_sort_the_first_are_named_and_all_are_counted(store: Path) -> None:
@@ -350,5 +350,5 @@ def test_rows_that_were_told_in_the_future_speak_of_the_clock(store: Path) -> No
         assert found.severity == "warning"
         assert "the last at 2024-01-02 00:00:00 UTC" in found.text
         change(store, table, f"{column} = {1 << 62}")
-        assert "us:" in only(declared(store).doctor(), "clock").text
+        assert "9999-12-31 23:59:59 UTC:" in only(declared(store).doctor(), "clock").text
         change(store, table, f"{column} = 0")
