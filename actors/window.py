@@ -110,10 +110,6 @@ class Key:
         self.blocked = False
         self.queued = False
 
-    def __len__(self) -> int:
-        """How many are loaded."""
-        return len(self.due) + len(self.waiting)
-
     def lane(self, *, due: bool) -> deque[Message]:
         """Return the loaded part of one lane."""
         return self.due if due else self.waiting
@@ -546,13 +542,14 @@ class Window:
                 self.hungry = True
 
     def _queue(self, key: Key) -> None:
-        if key.queued or key.blocked or (key.busy and self.exclusive) or not len(key):
+        if key.queued or key.blocked or (key.busy and self.exclusive):
             return
-        key.queued = True
-        self._ready.append(key)
+        if key.due or key.waiting:
+            key.queued = True
+            self._ready.append(key)
 
     def _forget(self, key: Key) -> None:
-        if key.busy or key.blocked or len(key):
+        if key.busy or key.blocked or key.due or key.waiting:
             return
         if self._keys.get(key.name) is key:  # another one may have come since
             del self._keys[key.name]

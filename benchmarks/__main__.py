@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .case import OURS
 from .chart import draw
-from .harness import Result, measure
+from .harness import measure
 from .peers import PEERS, load
 from .report import FOLDER, keep, lines, write
 from .workloads import CASES, chosen
@@ -48,23 +48,20 @@ def _side(name: str, side: str, size: str, folder: str) -> None:
 
 def _measure(options: argparse.Namespace, scratch: Path) -> None:
     peerless = options.quick or options.no_peers
-    results: list[Result] = []
     for case in chosen(options.cases):
         if (case.long and not options.long) or (options.quick and case.quick is None):
             continue
         sides = {name for name in case.sides if not (peerless and name in PEERS)}
         result = measure(case, quick=options.quick, scratch=scratch, sides=sides,
                          pairs=options.pairs)  # fmt: skip
-        results.append(result)
         for line in lines(result):
             print(line, flush=True)
         if OURS in result.failed:
             print(f"{case.name}: callboard FAILED: {result.failed[OURS]}", file=sys.stderr)
-    if options.quick or options.pairs:
-        return
-    keep(results)
-    write()
-    draw(FOLDER / "results.json", FOLDER / "results.svg")
+        if not (options.quick or options.pairs):  # each at once: a run takes long, and may be ended
+            keep(result)
+            write()
+            draw(FOLDER / "results.json", FOLDER / "results.svg")
 
 
 if __name__ == "__main__":

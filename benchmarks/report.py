@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from statistics import median
@@ -20,8 +21,6 @@ from .harness import ROOT
 from .peers import PEERS, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from .harness import Result
 
 FOLDER = Path(__file__).parent
@@ -39,23 +38,22 @@ def lines(result: Result) -> list[str]:
     ), *(f"  {side}: failed: {error}" for side, error in result.failed.items())]  # fmt: skip
 
 
-def keep(results: Iterable[Result]) -> None:
-    """Put the results beside what is known of the other cases."""
+def keep(result: Result) -> None:
+    """Put a result beside what is known of the other cases."""
     known = json.loads(_KEPT.read_text()) if _KEPT.exists() else {"cases": {}}
     known["machine"] = machine()
     known["peers"] = _peers()
-    for result in results:
-        known["cases"][result.case.name] = {
-            "what": result.case.what,
-            "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-            "sizes": {side: result.case.sized(side, quick=False) for side in result.case.sides},
-            "pairs": len(result.rounds),
-            "discarded": result.discarded,
-            "fsync ms": median(result.probes),
-            "figures": _figures(result),
-            "targets": _targets(result),
-            "failed": result.failed,
-        }
+    known["cases"][result.case.name] = {
+        "what": result.case.what,
+        "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        "sizes": {side: result.case.sized(side, quick=False) for side in result.case.sides},
+        "pairs": len(result.rounds),
+        "discarded": result.discarded,
+        "fsync ms": median(result.probes),
+        "figures": _figures(result),
+        "targets": _targets(result),
+        "failed": result.failed,
+    }
     _KEPT.write_text(json.dumps(known, indent=1) + "\n")
 
 
@@ -150,6 +148,7 @@ def machine() -> dict[str, str]:
     }
 
 
+@cache
 def _peers() -> list[dict[str, str]]:
     return [_peer(name) for name in PEERS]
 

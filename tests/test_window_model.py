@@ -144,7 +144,9 @@ class WindowMachine(RuleBasedStateMachine):
         loaded = [len(k.due) + len(k.waiting) for k in window._keys.values()]
         assert window.loaded == sum(loaded)
         if self.model.keyed:
-            of_one_key = [len(k) for n, k in window._keys.items() if n is not None]
+            of_one_key = [
+                len(k.due) + len(k.waiting) for n, k in window._keys.items() if n is not None
+            ]
             assert max(of_one_key, default=0) <= 2 * (2 * window.per_key - 1) + given_back
 
     @invariant()
