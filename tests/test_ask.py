@@ -27,6 +27,7 @@ from callboard import (
 )
 from callboard.actors.asks import Asked, Asks
 from callboard.actors.driver import ThreadDriver
+from callboard.runtime.line import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -270,9 +271,14 @@ def test_it_is_a_turn_of_its_own_all_or_nothing(board: Board) -> None:
             rt.tell("told", n)
             rt.tell("told", n, after="1h", id="timer")
             self.context.execute("INSERT INTO paid VALUES (?)", (n,), expect=1)
+            if n < 0:
+                msg = "no"
+                raise ValueError(msg)
             return self.state.n
 
     with board:
+        with pytest.raises(ValueError, match="no"):
+            rt.ask("pay", -1, key="a")
         assert rt.ask("pay", 7, key="a") == 1
         assert rt.state("pay", "a").n == 1
         assert rt._store.query("SELECT id FROM paid", ()) == [(7,)]
@@ -713,6 +719,28 @@ def test_asking_handlers_do_not_use_up_the_threads(tmp_path: Path) -> None:
 
 
 # --- coroutines --------------------------------------------------------------------------------
+
+
+def test_connecting_to_the_owner_does_not_hold_the_loop_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = threading.Event()
+
+    def connect(_line: Line, _seconds: float) -> None:
+        assert turns.wait(5)
+        msg = "nobody"
+        raise NotStarted(msg)
+
+    async def ask() -> None:
+        asyncio.get_running_loop().call_soon(turns.set)
+        with pytest.raises(NotStarted, match="nobody"):
+            await client.ask_async("box", 1)
+
+    monkeypatch.setattr(Line, "connect", connect)
+    client = Runtime(tmp_path / "b.db")
+    client.mailbox("box", lambda _m: None)
+    asyncio.run(ask())
+    client.stop()
 
 
 def test_a_sync_ask_on_a_loops_thread_names_ask_async(rt: Runtime) -> None:

@@ -79,6 +79,15 @@ def test_run_ends_when_the_runtime_is_stopped(board: Board) -> None:
     assert rt.role == "client"
 
 
+def test_a_stop_leaves_all_in_one_file(tmp_path: Path) -> None:
+    rt = Runtime(tmp_path / "b.db")
+    rt.mailbox("box", lambda _m: None)
+    with rt:
+        rt.tell("box", 1, after="1h")
+        assert (tmp_path / "b.db-wal").stat().st_size
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["b.db"]
+
+
 def test_no_handler_starts_during_a_stop(board: Board) -> None:
     rt = board.rt
     started: list[int] = []

@@ -180,6 +180,40 @@ def test_a_sibling_s_running_turn_ends_before_it_is_restarted(board: Board) -> N
     assert log.take()[1:3] == ["quick starts", "quick 1 1"]
 
 
+def test_an_object_is_let_go_after_its_turn_though_another_worker_is_free(board: Board) -> None:
+    inside, go, done = threading.Event(), threading.Event(), threading.Event()
+    lines: list[str] = []
+
+    class Worker(WorkerActor):
+        def on_receive(self, message: str) -> None:
+            if message == "slow":
+                inside.set()
+                assert go.wait(PATIENCE)
+            lines.append(message)
+            if message == "quick":
+                done.set()
+
+        def on_stop(self) -> None:
+            lines.append("stops")
+
+    board.rt.mailbox("jobs", Worker, keyed=True, workers=2)
+    with board:
+        board.rt.tell("jobs", "slow", key="a")
+        assert inside.wait(PATIENCE)
+        engine = board.rt._host.engine
+        assert engine is not None
+        jobs = engine.mailbox("jobs")
+        assert jobs is not None
+        jobs.recovery.renew(clean=False)
+        board.rt.tell("jobs", "quick", key="b")
+        assert done.wait(PATIENCE)
+        go.set()
+        board.settle()
+        board.rt.tell("jobs", "again", key="a")
+        board.settle()
+        assert lines == ["quick", "slow", "stops", "again"]
+
+
 def test_one_beyond_the_intensity_is_faulted_and_its_siblings_go_on(board: Board) -> None:
     log = Log()
     rt = board.rt
