@@ -77,6 +77,7 @@ class World:
         self._telling: set[str] = set()
         self._pauses = self.random.random() < 0.5
         self._paused = False
+        self._pausing = False
         self._ticks: int | None = None
 
     # --- what is declared --------------------------------------------------------------------
@@ -259,15 +260,18 @@ class World:
 
     def pause(self, rt: Runtime) -> None:
         """Pause the schedule, or let it go on; while it is paused it ticks nothing."""
-        if not self._pauses:
+        if not self._pauses or self._pausing:  # of two at once nobody knows which came last
             return
         before, self._ticks = self._ticks, None
         if self._paused and before is not None and self.ticks() != before:
             self.errors.append(Violated("a paused schedule has ticked"))
+        self._pausing = True
         try:
             (rt.resume if self._paused else rt.pause)("beat")
         except StoreError:
             return
+        finally:
+            self._pausing = False
         self._paused = not self._paused
         self._ticks = self.ticks() if self._paused else None
 
