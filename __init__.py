@@ -50,6 +50,7 @@ from .runtime.supervisor_ref import SupervisorRef as SupervisorRef
 from .runtime.transaction import Transaction as Transaction
 
 if TYPE_CHECKING:
+    from .runtime.records import ActorDetail as ActorDetail
     from .runtime.records import ActorInfo as ActorInfo
     from .runtime.records import AuditInfo as AuditInfo
     from .runtime.records import CauseInfo as CauseInfo
@@ -66,9 +67,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "ActorInfo", "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout", "AuditInfo",
-    "BadSchedule", "CallboardError", "CauseInfo", "ConfigError", "Context", "DeadLetter",
-    "EffectInfo", "Event", "Feed", "Finding", "HandlerTimeout",
+    "ActorDetail", "ActorInfo", "ActorStopped", "AlreadyTold", "AskDeadlock", "AskTimeout",
+    "AuditInfo", "BadSchedule", "CallboardError", "CauseInfo", "ConfigError", "Context",
+    "DeadLetter", "EffectInfo", "Event", "Feed", "Finding", "HandlerTimeout",
     "MailboxFull", "MailboxInfo", "MailboxNotFound", "MailboxRef", "ManualClock", "MessageError",
     "MessageInfo", "NotStarted", "Reject", "RemoteError", "RetryLater", "RetryPolicy", "Runtime",
     "ScheduleInfo", "SchemaTooNew", "Simulation", "Stats", "StoreBusy", "StoreError", "StoreFull",

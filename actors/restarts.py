@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..clock import SECOND
 
@@ -43,6 +43,10 @@ class Tally:
     def count(self, child: Hashable, now: int) -> int:
         """Return how often it happened to a child within the period."""
         return sum(1 for at in self._times.get(child, ()) if at > now - self.period)
+
+    def children(self, now: int) -> list[Any]:
+        """Return the children to whom it happened within the period."""
+        return [child for child in self._times if self.count(child, now)]
 
     def forget(self, child: Hashable) -> None:
         """Clear a child's record: it was repaired, or is gone."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .store import Message
+from .store import Depth, Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,12 @@ WHERE mailbox = :mailbox AND number > :after AND told_at < :before
 _DEAD = """
 SELECT number FROM callboard_dead WHERE mailbox = :mailbox AND number > :after
 ORDER BY number LIMIT :limit"""
+_DEPTH = """
+SELECT count(*) FILTER (WHERE due IS NULL OR due <= :now), count(*) FILTER (WHERE due > :now),
+  (SELECT count(*) FROM callboard_dead
+   WHERE mailbox = :mailbox AND (:key IS NULL OR key = :key)),
+  min(coalesce(due, told_at)) FILTER (WHERE due IS NULL OR due <= :now)
+FROM callboard_message WHERE mailbox = :mailbox AND (:key IS NULL OR key = :key)"""
 _AUDIT = "SELECT at, who, command FROM callboard_audit ORDER BY number DESC LIMIT ?"
 
 
@@ -84,6 +90,11 @@ def old(  # noqa: PLR0917  (called once)
     """Return the numbers beyond ``after`` of what waits and was told before an instant."""
     asked = {"mailbox": mailbox, "before": before, "now": now, "after": after, "limit": limit}
     return [row[0] for row in query(_OLD, asked)]
+
+
+def depth(query: Query, mailbox: int, key: str | None, now: int) -> Depth:
+    """Return how much a mailbox holds, or one key of it."""
+    return Depth(*query(_DEPTH, {"mailbox": mailbox, "key": key, "now": now})[0])
 
 
 def dead(query: Query, mailbox: int, after: int, limit: int) -> list[int]:

@@ -6,7 +6,8 @@ import typing
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
+from ..clock import monotonic, sleep
+from ..errors import ConfigError, NotStarted
 from ..events import EVENTS
 from .ids import meanings, number
 from .registry import Desk, Id, Key, Mailbox, Schedule, command
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
     from ..runtime.records import ActorInfo, MailboxInfo
 
-By = typing.Literal["depth", "age", "later", "dead"]
+By = typing.Literal["depth", "age", "later", "dead", "rate", "errors"]
 _BY: dict[str, Callable[[MailboxInfo], float]] = {
     "depth": lambda found: found.waiting,
     "age": lambda found: found.oldest_age or 0.0,
     "later": lambda found: found.later,
     "dead": lambda found: found.dead,
 }
+# Seconds between two looks at the owner's counters, at most.
+_LONGEST_LOOK = 60.0
 _ACTORS = """
 SELECT b.name AS mailbox, s.key, s.kind AS state, length(s.body) AS bytes
 FROM callboard_state s JOIN callboard_mailbox b ON b.id = s.mailbox
@@ -37,14 +40,23 @@ def status(desk: Desk) -> Any:
 
 
 @command
-def top(desk: Desk, *, by: By = "depth", n: int = 10) -> Listing:
+def top(desk: Desk, *, by: By = "depth", n: int = 10, over: float = 1.0) -> Listing:
     """List the mailboxes that have most of something.
 
+    What is handled and fails a second is what the running owner has counted in between two looks
+    at it.
+
     Args:
-        by: what waits, how old the oldest of it is, what is for later, or what is dead.
+        by: what waits, how old the oldest of it is, what is for later, what is dead; or what is
+            handled a second, or fails a second.
         n: how many.
+        over: with rate and errors: seconds between the two looks.
 
     """
+    if by in ("rate", "errors"):
+        desk.need_owner(f"top --by {by}")
+        pace = sorted(_paces(desk, over), key=lambda found: found[by], reverse=True)
+        return Listing(pace[: max(0, n)], "no mailboxes live in the owner")
     found = sorted(desk.rt.mailboxes(), key=_BY[by], reverse=True)
     return Listing(found[: max(0, n)], "no mailboxes: no service has declared any here yet")
 
@@ -163,17 +175,28 @@ def state(desk: Desk, mailbox: Mailbox, key: Key | None = None, *, at: str | Non
 
 @command
 def show(desk: Desk, id: Id) -> Any:
-    """Show one message in full, waiting, handled or dead, by its number or its sender's id.
+    """Show one message in full, by its number or its sender's id; or an actor, by its name.
+
+    An actor is named as MAILBOX, or MAILBOX/KEY in a keyed mailbox.
 
     Args:
-        id: the number or the id.
+        id: the number, the id or the name; they are tried in this order.
 
     """
     for target in meanings(id):
         found = desk.rt.find(target)
         if found is not None:
             return found
-    msg = f"no message {id!r} waits, is kept or is dead: it was handled, cancelled or never told"
+    known = {each.name for each in desk.rt.mailboxes()}
+    if id in known:
+        return desk.rt.actor(id)
+    for at, char in enumerate(id):
+        if char == "/" and id[:at] in known:
+            return desk.rt.actor(id[:at], id[at + 1 :])
+    msg = (
+        f"no message {id!r} waits, is kept or is dead: it was handled, cancelled or never told; "
+        "and no mailbox has that name"
+    )
     raise LookupError(msg)
 
 
@@ -243,6 +266,49 @@ def _answer(desk: Desk, select: str, n: int, empty: str, timeout: float = 5.0) -
 
 def _plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _paces(desk: Desk, over: float) -> list[dict[str, Any]]:
+    """Return what each living mailbox has handled a second, and how many of its runs failed."""
+    if not 0 < over <= _LONGEST_LOOK:
+        msg = f"--over must be over 0 and at most {_LONGEST_LOOK:g} seconds, got {over:g}"
+        raise ConfigError(msg)
+    begun, before = monotonic(), _counts(desk)
+    sleep(over)
+    after = _counts(desk)
+    passed = monotonic() - begun
+    if any(now < was for name in before for now, was in zip(
+        after.get(name, before[name]), before[name], strict=True)
+    ):  # fmt: skip
+        raise NotStarted("the owner has changed between the two looks: try again")
+    depths = {each.name: each for each in desk.rt.mailboxes()}
+    found = []
+    for name, (handled, failed) in after.items():
+        was = before.get(name, (0, 0))
+        found.append({
+            "name": name, "rate": (handled - was[0]) / passed, "errors": (failed - was[1]) / passed,
+            "waiting": depths[name].waiting if name in depths else 0,
+        })  # fmt: skip
+    return found
+
+
+def _counts(desk: Desk) -> dict[str, tuple[int, int]]:
+    """Return what each living mailbox has handled, and its failed runs, as the owner counts them.
+
+    Raises:
+        NotStarted: the owner does not answer, or has ended.
+
+    """
+    found: dict[str, tuple[int, int]] = {}
+    left = [desk.rt.tree()]
+    while left:
+        actor = left.pop()
+        left += actor.children
+        if actor.handled is not None:
+            found[actor.name] = (actor.handled, actor.failed or 0)
+        elif actor.kind == "mailbox":
+            raise NotStarted("the owner does not answer within a second: is it stuck, or new?")
+    return found
 
 
 def _branches(actor: ActorInfo, level: int, depths: dict[str, int]) -> Iterator[dict[str, Any]]:

@@ -303,6 +303,9 @@ class ActorInfo:
         strategy: of a supervisor that lives in this process.
         message: the number of the message that a worker runs now; an ask's is negative.
         since: when it began with that, UTC.
+        key: of that message, in a keyed mailbox.
+        handled: messages that a living mailbox has handled since its owner started.
+        failed: runs of its handler that have failed since then.
         children: below it, in the order of their declaration.
 
     """
@@ -316,7 +319,46 @@ class ActorInfo:
     strategy: str | None = None
     message: int | None = None
     since: datetime | None = None
+    key: str | None = None
+    handled: int | None = None
+    failed: int | None = None
     children: tuple[ActorInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActorDetail:
+    """One actor in full, as :meth:`Runtime.actor` shows it.
+
+    Attributes:
+        mailbox: its name.
+        key: of the actor; None: the mailbox, with all its actors.
+        state: as of an :class:`ActorInfo`: ``"running"`` that it may run, not that it does.
+        waiting: messages for it that are told and due.
+        later: future calls and retries that are not yet due.
+        dead: its dead letters.
+        restarts: crashes within its supervisor's period.
+        runs: numbers of the messages that it runs now; an ask's is negative.
+        since: when it began with the oldest of them, UTC.
+        until: when it is to be restarted, UTC.
+        error: why it is restarting or faulted.
+        kind: of its stored state; None: none is stored, or a whole keyed mailbox is meant.
+        bytes: of that state.
+
+    """
+
+    mailbox: str
+    key: str | None
+    state: str
+    waiting: int
+    later: int
+    dead: int
+    restarts: int = 0
+    runs: tuple[int, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    error: str | None = None
+    kind: str | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         TellOptions,
     )
     from .records import (
+        ActorDetail,
         ActorInfo,
         AuditInfo,
         CauseInfo,
@@ -925,6 +926,25 @@ class Runtime:
         from .tree import show  # needs the living parts, which a client does not import
 
         return show(self._store, self._host.engine, self._config.clock.now())
+
+    def actor(self, mailbox: Any, key: str | int | None = None) -> ActorDetail:
+        """Return one actor in full: what waits for it, what it runs since when, whether it is well.
+
+        Args:
+            mailbox: of it.
+            key: of it, in a keyed mailbox; None: the mailbox, with all its actors.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+            MessageError: the mailbox is not keyed.
+            LookupError: neither the store nor the owner knows the key.
+
+        """
+        from .inspecting import Inspecting
+
+        return Inspecting(self._store, self._looking, self.tree, self._config.clock).actor(
+            mailbox, key
+        )
 
     def doctor(self) -> list[Finding]:
         """Examine the store by the code of this runtime, and change nothing: before a deploy.

@@ -80,7 +80,8 @@ def _mailbox(  # noqa: PLR0917  (called once)
     with cell.lock:
         faulted, waiting = dict(recovery.faulted), dict(recovery.until)
         workers = list(cell.cells)
-        counts = {key: recovery.restarts.count(key, now) for key in (None, *faulted, *waiting)}
+        keys = {*faulted, *waiting, *recovery.restarts.children(now)}
+        counts = {key: recovery.restarts.count(key, now) for key in (None, *keys)}
     if None in faulted and state != "faulted":
         state, error = "faulted", faulted[None]
     elif None in waiting and state == "running":
@@ -94,14 +95,16 @@ def _mailbox(  # noqa: PLR0917  (called once)
             str(number), "worker", "restarting" if worker.crashed else "running",
             message=None if turn is None else turn.message.number,
             since=None if turn is None else instant(turn.now),
+            key=None if turn is None else turn.message.key,
         ))  # fmt: skip
-    for key in sorted(key for key in {*faulted, *waiting} if key is not None):
-        ill = key in faulted
+    for key in sorted(key for key in keys if key is not None):
+        ill = "faulted" if key in faulted else "restarting" if key in waiting else "running"
         below.append(ActorInfo(
-            key, "actor", "faulted" if ill else "restarting", counts[key],
-            None if ill else _at(waiting[key]), faulted.get(key),
+            key, "actor", ill, counts[key],
+            _at(waiting[key]) if ill == "restarting" else None, faulted.get(key),
         ))  # fmt: skip
     return ActorInfo(cell.spec.name, "mailbox", state, restarts + counts[None], _at(until), error,
+                     handled=cell.settling.handled, failed=cell.settling.failures,
                      children=tuple(below))  # fmt: skip
 
 

@@ -113,6 +113,26 @@ def test_top_puts_first_what_has_most(call: Call) -> None:
     assert call("top", "--by", "rubbish").code == cli.USAGE
 
 
+def test_show_takes_an_actors_name(call: Call) -> None:
+    (paris,) = call("show", "shop/paris").lines
+    assert (paris["mailbox"], paris["key"], paris["state"]) == ("shop", "paris", "declared")
+    assert (paris["waiting"], paris["runs"], paris["bytes"]) == (0, [], len('{"items":3}'))
+    (mail,) = call("show", "mail").lines
+    assert (mail["state"], mail["waiting"], mail["later"]) == ("paused", 2, 1)
+    assert call("show", "broken").lines[0]["dead"] == 3
+    assert call("show", "shop/nobody").code == cli.NOT_FOUND
+    assert call("show", "nowhere/paris").code == cli.NOT_FOUND
+    assert "is not keyed" in call("show", "mail/paris").err
+
+
+@pytest.mark.parametrize("by", ["rate", "errors"])
+def test_what_an_owner_counts_is_refused_where_there_is_none(call: Call, by: str) -> None:
+    said = call("top", "--by", by)
+    assert said.code != cli.OK
+    assert f"top --by {by} needs a running owner" in said.err
+    assert said.err.count("\n") == 1
+
+
 def test_tree_goes_further_in_with_each_level(call: Call) -> None:
     names = [each["actor"] for each in call("tree").lines]
     assert names[0] == "root"

@@ -225,3 +225,46 @@ def test_tree_on_the_command_line_shows_depth_and_what_runs(
     (box,) = [each for each in lines if each["actor"].strip() == "gate"]
     assert (box["depth"], box["state"]) == (2, "running")
     assert number in [each["runs"] for each in lines]
+
+
+def test_show_says_what_an_actor_runs_and_since_when(
+    client: Runtime, gate: Gate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = client.tell("gate", 1)
+    client.tell("gate", 2)
+    assert gate.runs.wait(PATIENCE)
+    (box,) = run(client, capsys, "show", "gate")
+    assert (box["state"], box["waiting"], box["runs"]) == ("running", 2, [number])
+    assert box["since"].endswith("Z")
+
+
+def test_top_counts_what_is_handled_and_fails_between_two_looks(
+    client: Runtime, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def happens(event: str, mailbox: str, n: int) -> None:
+        with client.watch(event) as feed:
+            client.tell(mailbox, n)
+            next(feed)
+
+    def meanwhile(_: float) -> None:
+        happens("message.failed", "relay", -1)
+        happens("message.handled", "mail", 1)
+
+    now = iter((0.0, 2.0))
+    happens("message.handled", "mail", 1)  # before the first look: not counted
+    monkeypatch.setattr("callboard.repl.commands_looking.sleep", meanwhile)
+    monkeypatch.setattr("callboard.repl.commands_looking.monotonic", lambda: next(now))
+    found = {each["name"]: each for each in run(client, capsys, "top", "--by", "errors")}
+    assert next(iter(found)) == "relay"
+    assert found["relay"]["errors"] >= 0.5  # its retry may have failed too
+    assert (found["mail"]["rate"], found["mail"]["errors"]) == (0.5, 0)
+
+
+def test_an_owner_that_does_not_answer_has_no_rates(
+    client: Runtime, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk.Desk, "_look", lambda *_: None)
+    monkeypatch.setattr("callboard.runtime.host._GLANCE", 0.05)
+    assert cli.main(["-s", str(client._config.path), "top", "--by", "rate"]) != cli.OK
+    assert "does not answer" in capsys.readouterr().err

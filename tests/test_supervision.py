@@ -462,6 +462,23 @@ def test_a_supervisor_s_children_may_be_supervisors(board: Board) -> None:
         assert set(log.take()) == {"deep starts", "deep 3 1"}
 
 
+def test_one_actor_in_full_while_it_waits_for_its_restart_and_after(board: Board) -> None:
+    rt, log = board.rt, Log()
+    rt.mailbox("keyed", log.worker("keyed"), keyed=True)
+    log.broken.add("keyed bad")
+    board.start()
+    rt.tell("keyed", "bad", key="a")
+    rt.tell("keyed", "good", key="b")
+    board.settle()
+    ill, well = rt.actor("keyed", "a"), rt.actor("keyed", "b")
+    assert (ill.state, ill.restarts, ill.waiting) == ("restarting", 1, 1)
+    assert "bad" in (ill.error or "") or ill.until is not None
+    assert (well.state, well.restarts, well.waiting, well.error) == ("running", 0, 0, None)
+    board.advance("1s")
+    again = rt.actor("keyed", "a")
+    assert (again.state, again.restarts, again.waiting, again.until) == ("running", 1, 0, None)
+
+
 def test_the_tree_of_the_owner_and_of_a_client(board: Board) -> None:
     rt = board.rt
     outer = rt.supervisor("outer", strategy="one_for_all")
