@@ -19,6 +19,7 @@ from ..errors import CallboardError, MessageError, StoreOwned
 from ..persistence import sqlite_past
 from ..persistence.byline import signing
 from ..persistence.store import Audit, Cancel, Move, Note, Outcome, Unit
+from .names import check_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,7 @@ class Acting:
     def reschedule(self, number: int, after: Delay, at: datetime | None) -> int:
         """See Runtime.reschedule."""
         self._outside("reschedule")
+        check_target(number)
         due = self._sender.due(after, at)
         if due is None:
             msg = "reschedule takes after= or at=: when is it to be due?"
@@ -72,6 +74,7 @@ class Acting:
     def fire(self, number: int) -> int:
         """See Runtime.fire."""
         self._outside("fire")
+        check_target(number)
         return self._move(number, self._clock.now())
 
     def edited(self, number: int, value: Any) -> Message:
@@ -82,6 +85,7 @@ class Acting:
             MessageError: its mailbox does not accept it.
 
         """
+        check_target(number)
         row = self._store.dead_letter(number)
         if row is None:
             msg = f"no dead letter {number}: rt.dead() lists them"

@@ -8,6 +8,7 @@ from ..clock import instant
 from ..errors import ConfigError
 from ..persistence import sqlite_past
 from .looking import MOST
+from .names import check_target
 
 if TYPE_CHECKING:
     from ..persistence.sqlite import SqliteStore
@@ -34,6 +35,7 @@ class Past:
 
     def why(self, number: int) -> list[CauseInfo]:
         """See Runtime.why."""
+        check_target(number)
         from .records import CauseInfo
 
         names = {row.id: row.name for row in self._store.mailboxes()}

@@ -134,7 +134,8 @@ def test_what_names_no_message_is_refused_in_one_line(town: Board, name: Any) ->
     rt = town.rt
     calls: list[Callable[[], Any]] = [
         lambda: rt.find(name), lambda: rt.cancel("work", name), lambda: rt.requeue(name),
-        lambda: rt.discard(name),
+        lambda: rt.discard(name), lambda: rt.why(name), lambda: rt.fire(name),
+        lambda: rt.reschedule(name, after=5),
     ]  # fmt: skip
     with town:
         for call in calls:
