@@ -19,7 +19,6 @@ from .answering import Answering
 from .cell import Cell
 from .expiry import Expiry
 from .mail import Blocked, DueNow, Flood, MailboxSpec, Refill, SetPaused
-from .messages import PLAIN
 from .rate import Limiter
 from .recovery import Recovery
 from .settling import Settling
@@ -318,8 +317,7 @@ class MailboxActor(Cell):
         kind = (message.kind, message.version)
         known = self._known.get(kind)
         if known is None:
-            accepts = self.spec.behaviour.accepts
-            known = message.kind == PLAIN or accepts.knows(*kind)
+            known = self.spec.behaviour.accepts.knows(*kind)
             self._known[kind] = known
         if not known and self.environment.events.on:
             self.environment.events.emit(

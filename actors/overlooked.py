@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .messages import PLAIN
 from .window import MOST_BLOCKED
 
 if TYPE_CHECKING:
@@ -48,4 +47,4 @@ def _may_run(mailbox: MailboxActor, row: Message, now: int) -> bool:
     if row.retry_at is not None and row.retry_at > now:
         return False
     accepts = mailbox.spec.behaviour.accepts
-    return row.kind == PLAIN or accepts.knows(row.kind, row.version)
+    return accepts.knows(row.kind, row.version)

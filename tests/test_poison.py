@@ -185,6 +185,19 @@ def test_a_type_whose_own_checks_raise_anything_refuses_its_message_alone(town: 
         assert len(town.rt.dead("item")) == 1
 
 
+def test_plain_data_for_a_worker_that_takes_none_waits(town: Town) -> None:
+    """So it is too when the code has changed from plain data to a type of its own."""
+    with town.board:
+        for _ in range(30):
+            town.insert("item", kind="json")
+        town.rt.wake()
+        town.goes_on()
+        town.board.crash()
+        town.goes_on()
+        assert town.rt.dead("item") == []
+        assert {each.state for each in town.rt.peek("item", 30)} == {"waiting"}
+
+
 @pytest.mark.parametrize("attempt", [LEAST, -1, MOST])
 def test_impossible_attempts_are_counted_as_possible_ones(town: Town, attempt: int) -> None:
     with town.board:
