@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +78,15 @@ def writer(store: SqliteStore) -> sqlite3.Connection:
     store.open()
     assert store._connection is not None
     return store._connection
+
+
+def test_a_file_that_was_there_gets_a_write_ahead_log(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "board.db")) as own:
+        own.execute("CREATE TABLE own (id INTEGER)")
+        assert own.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    store = SqliteStore(tmp_path / "board.db")
+    assert writer(store).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    store.close()
 
 
 # --- the write gate ------------------------------------------------------------------------------
