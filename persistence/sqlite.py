@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import StoreBusy, StoreError, StoreGone
-from . import sqlite_schedule
+from . import sqlite_dead, sqlite_schedule
 from ._sqlite3 import sqlite3
 from .byline import Byline, take
 from .companion import Companion
@@ -21,7 +21,7 @@ from .migrations import migrate
 from .presence import Presence, gone
 from .sqlite_level import keep_level
 from .sqlite_open import connect, fail, of_os, prepare_file
-from .sqlite_read import COLUMNS, SqliteReader, mailbox_row
+from .sqlite_read import SqliteReader, mailbox_row
 from .sqlite_repair import repair
 from .sqlite_text import fetch
 from .sqlite_write import InsideWriter, SqliteWriter
@@ -60,16 +60,6 @@ WHERE :now IS NOT NULL AND number NOT IN (SELECT number FROM callboard_message)"
 _KILLERS = """
 SELECT number, attempt FROM callboard_message
 WHERE number IN (SELECT value FROM json_each(?)) AND deliveries >= ?"""
-_REVIVE = """
-INSERT INTO callboard_message
-  (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
-   priority)
-SELECT ?, mailbox, kind, version, key, body, NULL,
-   CASE WHEN EXISTS (SELECT 1 FROM callboard_message m
-                     WHERE m.mailbox = d.mailbox AND m.name = d.name) THEN NULL ELSE name END,
-   ?, cause, sender, headers, retain, priority
-FROM callboard_dead d WHERE number = ?"""
-_EDIT = "UPDATE callboard_message SET kind = ?, version = ?, body = ? WHERE number = ?"
 _BURY = """
 INSERT OR REPLACE INTO callboard_dead
   (number, mailbox, kind, version, key, body, due, name, told_at, cause, sender, headers, retain,
@@ -307,27 +297,24 @@ class SqliteStore(SqliteReader):
 
     def requeue(self, number: int, now: int, edited: Message | None = None) -> Message | None:
         """See Store."""
-        with self._transaction(by_hand=True) as run:
-            if run("SELECT 1 FROM callboard_dead WHERE number = ?", (number,)).fetchone() is None:
-                return None
-            new = run(
-                "UPDATE callboard_counter SET last = last + 1, changes = changes + 1 RETURNING last"
-            ).fetchall()[0][0]
-            run(_REVIVE, (new, now, number))
-            if edited is not None:
-                run(_EDIT, (edited.kind, edited.version, edited.body, new))
-            run("DELETE FROM callboard_dead WHERE number = ?", (number,))
-            sql = f"SELECT {COLUMNS} FROM callboard_message WHERE number = ?"
-            return Message(*fetch(self._open_one(), sql, (new,))[0])
+        found = self.requeue_many([number], now, {} if edited is None else {number: edited})
+        return found[0][1] if found else None
+
+    def requeue_many(
+        self, numbers: Sequence[int], now: int, edited: dict[int, Message]
+    ) -> list[tuple[int, Message]]:
+        """See Store."""
+        with self._transaction(by_hand=True):
+            return sqlite_dead.revive(self._open_one(), numbers, now, edited)
 
     def discard(self, number: int) -> bool:
         """See Store."""
-        with self._transaction(by_hand=True) as run:
-            found = run("DELETE FROM callboard_dead WHERE number = ?", (number,))
-            gone = bool(found.rowcount == 1)
-            if gone:
-                run(_CHANGED)
-        return gone
+        return bool(self.discard_many([number]))
+
+    def discard_many(self, numbers: Sequence[int]) -> list[int]:
+        """See Store."""
+        with self._transaction(by_hand=True):
+            return sqlite_dead.delete(self._open_one(), numbers)
 
     def vacuum(self) -> None:
         """Write the file anew without what is free in it; nobody else writes meanwhile."""

@@ -40,7 +40,8 @@ SELECT number FROM callboard_message
 WHERE mailbox = :mailbox AND number > :after AND told_at < :before
   AND (due IS NULL OR due <= :now) ORDER BY number LIMIT :limit"""
 _DEAD = """
-SELECT number FROM callboard_dead WHERE mailbox = :mailbox AND number > :after
+SELECT number FROM callboard_dead
+WHERE number > :after AND number <= :until AND (:mailbox IS NULL OR mailbox = :mailbox)
 ORDER BY number LIMIT :limit"""
 _DEPTH = """
 SELECT count(*) FILTER (WHERE due IS NULL OR due <= :now), count(*) FILTER (WHERE due > :now),
@@ -97,9 +98,9 @@ def depth(query: Query, mailbox: int, key: str | None, now: int) -> Depth:
     return Depth(*query(_DEPTH, {"mailbox": mailbox, "key": key, "now": now})[0])
 
 
-def dead(query: Query, mailbox: int, after: int, limit: int) -> list[int]:
-    """Return the numbers beyond ``after`` of a mailbox's dead letters."""
-    asked = {"mailbox": mailbox, "after": after, "limit": limit}
+def dead(query: Query, mailbox: int | None, after: int, until: int, limit: int) -> list[int]:
+    """Return the numbers beyond ``after`` and up to ``until`` of dead letters, of one mailbox."""
+    asked = {"mailbox": mailbox, "after": after, "until": until, "limit": limit}
     return [row[0] for row in query(_DEAD, asked)]
 
 

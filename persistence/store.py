@@ -572,8 +572,23 @@ class Store(Protocol):
         """
         ...
 
+    def requeue_many(
+        self, numbers: Sequence[int], now: int, edited: dict[int, Message]
+    ) -> list[tuple[int, Message]]:
+        """Do as :meth:`requeue` to several, in one transaction, in the order of their numbers.
+
+        Returns:
+            the number of each that was there, and the message that it is now.
+
+        """
+        ...
+
     def discard(self, number: int) -> bool:
         """Delete a dead letter."""
+        ...
+
+    def discard_many(self, numbers: Sequence[int]) -> list[int]:
+        """Delete dead letters in one transaction; returns those that were there."""
         ...
 
     # --- paging ------------------------------------------------------------------------------

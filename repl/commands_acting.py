@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..clock import monotonic, sleep
 from ..errors import CallboardError, ConfigError
 from .ids import meanings, number
 from .plain import body, parse, typed
+from .progress import Progress
 from .registry import (
     Dead,
     Desk,
@@ -184,12 +185,25 @@ def requeue(
         edit: send this JSON instead of the message that failed.
 
     """
-    numbers = _letters(desk, ids, mailbox, everything=all)
+    if edit is not None and all and mailbox is None:
+        msg = "--edit with --all needs --mailbox: one message does not fit every mailbox"
+        raise ConfigError(msg)
     value = None if edit is None else parse(edit)
-    desk.intend(f"requeue {_so_many(numbers, mailbox)}", count=len(numbers), danger=not ids)
-    found = []
-    for each in numbers:
-        change: dict[str, Any] = {}
+    count = _letters(desk, ids, mailbox, everything=all)
+    desk.intend(f"requeue {_so_many(count, mailbox)}", count=count, danger=not ids)
+    found: list[dict[str, int]] = []
+    if not ids:
+        change = {} if edit is None else {"edited": typed(desk.rt, str(mailbox), value)}
+        with Progress(desk, "sent again", count) as done:
+
+            def note(told: list[tuple[int, int]]) -> None:
+                found.extend({"id": new, "was": was} for was, new in told)
+                done.say(len(found))
+
+            desk.rt.requeue_all(mailbox, progress=note, **change)
+        return Listing(found, "no dead letters")
+    for each in ids:
+        change = {}
         if edit is not None and (letter := desk.rt.find(each)) is not None:
             change = {"edited": typed(desk.rt, letter.mailbox, value)}
         found.append({"id": desk.rt.requeue(each, **change), "was": each})
@@ -211,13 +225,17 @@ def discard(
         mailbox: with --all: those of this one only.
 
     """
-    numbers = _letters(desk, ids, mailbox, everything=all)
-    desk.intend(f"discard {_so_many(numbers, mailbox)}", count=len(numbers), danger=not ids)
-    for each in numbers:
-        if not desk.rt.discard(each) and ids:
+    count = _letters(desk, ids, mailbox, everything=all)
+    desk.intend(f"discard {_so_many(count, mailbox)}", count=count, danger=not ids)
+    if not ids:
+        with Progress(desk, "deleted", count) as done:
+            count = desk.rt.discard_all(mailbox, progress=done.say)
+        return Said(f"{_so_many(count, mailbox)} deleted", {"count": count})
+    for each in ids:
+        if not desk.rt.discard(each):
             msg = f"no dead letter {each}: 'dead' lists them"
             raise LookupError(msg)
-    return Said(f"{_so_many(numbers, mailbox)} deleted", {"discarded": numbers})
+    return Said(f"{_so_many(count, mailbox)} deleted", {"discarded": list(ids)})
 
 
 @command(changes=True)
@@ -353,23 +371,23 @@ def _waiting(desk: Desk, mailbox: str) -> int:
     return sum(each.waiting for each in desk.rt.mailboxes() if each.name == mailbox)
 
 
-def _letters(
-    desk: Desk, ids: tuple[int, ...], mailbox: str | None, *, everything: bool
-) -> list[int]:
-    """Return the dead letters that are meant; refuses to guess."""
+def _letters(desk: Desk, ids: tuple[int, ...], mailbox: str | None, *, everything: bool) -> int:
+    """Return how many dead letters are meant; refuses to guess."""
     if ids:
         if everything or mailbox is not None:
             msg = "give numbers, or --all with or without --mailbox, not both"
             raise ConfigError(msg)
-        return list(ids)
+        return len(ids)
     if not everything:
         msg = "which dead letters? give numbers, or --all with or without --mailbox"
         raise ConfigError(msg)
-    return [each.id for each in desk.rt.dead(mailbox)]
+    if mailbox is not None:
+        desk.rt.peek(mailbox, 0)  # which says so when there is no such mailbox
+    return sum(each.dead for each in desk.rt.mailboxes() if mailbox in (None, each.name))
 
 
-def _so_many(numbers: list[int], mailbox: str | None) -> str:
-    what = "1 dead letter" if len(numbers) == 1 else f"{len(numbers)} dead letters"
+def _so_many(count: int, mailbox: str | None) -> str:
+    what = "1 dead letter" if count == 1 else f"{count} dead letters"
     return what if mailbox is None else f"{what} of {mailbox!r}"
 
 

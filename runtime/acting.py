@@ -77,22 +77,6 @@ class Acting:
         check_target(number)
         return self._move(number, self._clock.now())
 
-    def edited(self, number: int, value: Any) -> Message:
-        """Return the message that a dead letter is to be instead, checked as when it is told.
-
-        Raises:
-            LookupError: there is no dead letter of that number.
-            MessageError: its mailbox does not accept it.
-
-        """
-        check_target(number)
-        row = self._store.dead_letter(number)
-        if row is None:
-            msg = f"no dead letter {number}: rt.dead() lists them"
-            raise LookupError(msg)
-        name = next(each.name for each in self._store.mailboxes() if each.id == row.mailbox)
-        return self._sender.message(name, value, row.key)
-
     def purge(self, mailbox: Any, older: Delay) -> int:
         """See Runtime.purge."""
         self._outside("purge")

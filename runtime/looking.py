@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..clock import Clock
-    from ..events import Events
     from ..persistence.sqlite import SqliteStore
     from ..persistence.store import DeadRow, DoneRow, MailboxRow, Message
     from .host import Host
@@ -150,31 +149,6 @@ class Looking:
     def pause(self, mailbox: Any, *, paused: bool) -> None:
         """See Runtime.pause."""
         self._store.pause(self.row(mailbox).id, paused=paused)
-
-    def requeue(
-        self, number: int, told: Callable[[], None], events: Events, edited: Message | None = None
-    ) -> int:
-        """See Runtime.requeue."""
-        check_target(number)
-        message = self._store.requeue(number, self._clock.now(), edited)
-        if message is None:
-            msg = f"no dead letter {number}: rt.dead() lists them"
-            raise LookupError(msg)
-        if events.on:
-            name = self._names().get(message.mailbox, "?")
-            events.emit("message.requeued", mailbox=name, id=message.number, was=number)
-        told()
-        return message.number
-
-    def discard(self, number: int, events: Events) -> bool:
-        """See Runtime.discard."""
-        check_target(number)
-        row = self._store.dead_letter(number)
-        gone = self._store.discard(number)
-        if gone and row is not None and events.on:
-            name = self._names().get(row.mailbox, "?")
-            events.emit("message.discarded", mailbox=name, id=number)
-        return gone
 
     def row(self, mailbox: Any) -> MailboxRow:
         """Return the store's row of a mailbox.

@@ -14,6 +14,7 @@ from .acting import Acting
 from .config import configure
 from .feed import BUFFER, Feed, Feeds
 from .host import Host, Role
+from .letters import Letters
 from .logs import LogSubscriber
 from .looking import Looking
 from .mailbox_ref import MailboxRef
@@ -126,6 +127,9 @@ class Runtime:
             self._store, self._registry, clock, self._store.companion.slots, self._host.owned
         )
         self._past = Past(self._store, self._looking)
+        self._letters = Letters(
+            self._store, self._host, self._sender, self._looking, clock, self.events
+        )
         self._acting = Acting(self, self._store, self._host, self._sender, self._looking, clock)
 
     def __repr__(self) -> str:
@@ -1032,8 +1036,28 @@ class Runtime:
             MessageError: the mailbox does not accept the edited message.
 
         """
-        message = None if edited is ... else self._acting.edited(id, edited)
-        return self._looking.requeue(id, self._host.look_again, self.events, message)
+        return self._letters.requeue(id, edited)
+
+    def requeue_all(
+        self, mailbox: Any = None, *, edited: Any = ...,
+        progress: Callable[[list[tuple[int, int]]], None] | None = None,
+    ) -> int:  # fmt: skip
+        """Send all dead letters of now again, in transactions of 1,000; returns how many.
+
+        A crash leaves the rest as it was, and the same call does the rest.
+
+        Args:
+            mailbox: those of this one only.
+            edited: send this message instead of those that failed.
+            progress: called after each transaction with (number of then, number of now) of its
+                letters; what it raises ends the call there.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+            MessageError: a mailbox does not accept the edited message.
+
+        """
+        return self._letters.requeue_all(mailbox, edited, progress)
 
     def discard(self, id: int) -> bool:
         """Delete a dead letter; says whether there was one.
@@ -1042,7 +1066,23 @@ class Runtime:
             id: number of the dead letter.
 
         """
-        return self._looking.discard(id, self.events)
+        return self._letters.discard(id)
+
+    def discard_all(
+        self, mailbox: Any = None, *, progress: Callable[[int], None] | None = None
+    ) -> int:
+        """Delete all dead letters of now, in transactions of 1,000; returns how many.
+
+        Args:
+            mailbox: those of this one only.
+            progress: called after each transaction with how many are deleted; what it raises ends
+                the call there.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+
+        """
+        return self._letters.discard_all(mailbox, progress)
 
     def pause(self, mailbox: Any) -> None:
         """Have a mailbox take no new turns, and a schedule of that name tick no more, durably.
