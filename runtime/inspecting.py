@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MessageError
 from ..persistence import sqlite_past
+from .names import check_key
 from .records import ActorDetail, ActorInfo
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Inspecting:
 
     def actor(self, mailbox: Any, key: str | int | None) -> ActorDetail:
         """See Runtime.actor."""
+        check_key(key)
         row = self._looking.row(mailbox)
         name = None if key is None else str(key)
         if name is not None and not row.declaration.keyed:

@@ -72,6 +72,7 @@ BAD: list[tuple[str, Callable[[Runtime], Any], type[Exception], str]] = [
     ("after and at", lambda rt: rt.tell("greetings", "x", after=1, at=SOON),
      ConfigError, "not both"),
     ("cancel", lambda rt: rt.cancel("greetings", as_any(1.5)), MessageError, "number"),
+    ("actor", lambda rt: rt.actor("by_length", "\ud800"), MessageError, "UTF-8"),
     ("requeue", lambda rt: rt.requeue(77), LookupError, "rt.dead()"),
     ("twice", lambda rt: rt.mailbox("greetings", print), ConfigError, "another name"),
     ("no name", lambda rt: rt.mailbox("", print), ConfigError, "name"),
