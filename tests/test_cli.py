@@ -19,6 +19,7 @@ from callboard.repl import cli, render
 from callboard.repl.registry import COMMANDS
 from callboard.runtime.testing import Board
 
+from .imports import at_hand
 from .processes import Child
 
 if TYPE_CHECKING:
@@ -103,10 +104,7 @@ def call(store: Path, capsys: pytest.CaptureFixture[str]) -> Call:
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder that holds an application, and import nothing of it for good."""
-    (tmp_path / "app_to_load.py").write_text(APP)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    at_hand(monkeypatch, tmp_path, "app_to_load", APP)
 
 
 # --- looking -------------------------------------------------------------------------------------

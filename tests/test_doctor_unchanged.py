@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,7 @@ from callboard.repl import cli
 from callboard.runtime import checks_store, doctor
 
 from .doctor_tools import alter, change, content, copy, declared, files, make, wrong
+from .imports import at_hand
 from .processes import Child
 
 if TYPE_CHECKING:
@@ -153,12 +153,8 @@ rt = declared(Path("board.db"))
 def call(
     store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
-    (store.parent / "app_of_doctor.py").write_text(
-        APP.replace("tests.doctor_tools", declared.__module__)
-    )
-    monkeypatch.chdir(store.parent)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    source = APP.replace("tests.doctor_tools", declared.__module__)
+    at_hand(monkeypatch, store.parent, "app_of_doctor", source)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         code = cli.main([*arguments])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import sys
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,8 @@ from callboard import (
     WorkerActor,
 )
 from callboard.repl import cli
+
+from .imports import at_hand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -258,10 +259,7 @@ def test_the_command_asks_first_and_shows_a_diff(
     owner: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    (tmp_path / "app_to_simulate.py").write_text(APP)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    at_hand(monkeypatch, tmp_path, "app_to_simulate", APP)
     before = content(owner)
     line = ["-a", "app_to_simulate:rt", "simulate", "shop", "bolt=2", "--key", "paris"]
     assert cli.main(line) == cli.USAGE
