@@ -90,6 +90,9 @@ def test_an_ask_under_a_number_that_is_open_ends_the_connection_and_takes_all_ba
     with dial(rt) as bad:
         bad.sendall(frame(**ASK, id=1, body=4) * 2)
         assert hung_up(bad)
+    with dial(rt) as other:  # answered by the thread that takes back, when it has
+        other.sendall(frame(verb="listen", id=1, pattern="news"))
+        assert answer(other)["verb"] == "listening"
     engine = rt._host.engine
     assert engine is not None
     assert not engine.environment.asks._open
