@@ -26,7 +26,7 @@ $(TOOLS): setup.cfg pyproject.toml $(if $(EDITABLE),,FORCE)
 	@$(MAKE) --no-print-directory install
 
 test: $(TOOLS) ## run the tests (ARGS="-k timer" chooses)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(TOOLS) ## check style and format
 	$(BIN)/ruff check .

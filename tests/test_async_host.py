@@ -282,6 +282,7 @@ async def bare() -> None:
         await asyncio.to_thread(int)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_under_load_the_loop_stands_still_no_longer_than_beside_computing_threads(
     tmp_path: Path,

@@ -46,6 +46,7 @@ def best(tmp_path: Path, ours: Side, other: Side, size: int, least: float) -> fl
     return mine / others
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ours", "other", "size", "least"),

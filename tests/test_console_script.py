@@ -138,6 +138,7 @@ def fits(wanted: Any, printed: list[str], error: str | None) -> bool:
     return all(record.get(name) == value for name, value in wanted.items())
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_blocked_handler_and_a_long_backlog_do_not_slow_the_console(
     tmp_path: Path,

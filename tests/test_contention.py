@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 KINDS = ["client", "client", "crowd", "standby", "plain", "django", "sqlalchemy"]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_clients_and_a_foreign_connection_beside_a_saturated_owner(tmp_path: Path) -> None:
     """Nobody waits over a second, and nobody sees "database is locked".
@@ -78,6 +79,7 @@ rt.run()
 """
 
 
+@pytest.mark.alone
 def test_a_tell_beside_four_computing_handlers_returns_soon(tmp_path: Path) -> None:
     """In 30 ms; where other processes keep the cores, within twice a bare commit's time."""
     with Child(COMPUTE, cwd=tmp_path) as child:

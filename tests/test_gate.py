@@ -63,6 +63,7 @@ def impatient(folder: Path) -> Gate:
     return Gate(folder, patience=0.05)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_client_gets_in_beside_a_busy_owner(tmp_path: Path, gate: Gate) -> None:
     waits = []

@@ -80,6 +80,7 @@ def test_what_was_told_survives_sigkill_and_is_handled_once(tmp_path: Path) -> N
     assert sum(state["total"] for state in states) == sum(range(600))
 
 
+@pytest.mark.alone
 def test_a_client_tells_and_the_owner_handles_it_at_once(tmp_path: Path) -> None:
     with Child(OWNER, cwd=tmp_path) as owner:
         owner.wait_for("is owner")
@@ -98,6 +99,7 @@ def test_a_client_tells_and_the_owner_handles_it_at_once(tmp_path: Path) -> None
         assert waits[len(waits) // 2] < 0.05  # 250 ms without the bell
 
 
+@pytest.mark.alone
 def test_a_standby_takes_over_within_a_second_of_the_owners_death(tmp_path: Path) -> None:
     tells_role = "rt.events.subscribe(lambda e: print('is', e['role'], flush=True), 'runtime.st')"
     standby = OWNER.replace("rt.run()", f"{tells_role}\nrt.run()")

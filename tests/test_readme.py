@@ -106,7 +106,7 @@ def test_it_opens_with_the_first_example_and_what_it_prints() -> None:
 def test_the_test_line_is_where_the_build_looks_for_it() -> None:
     marked = re.findall(r"^<!-- test-line -->\n```sh\n(.*)\n```$", TEXT, re.MULTILINE)
     assert len(marked) == 1
-    assert marked[0].endswith("-m pytest")
+    assert marked[0].endswith("-m pytest -n 2")
 
 
 def test_links_lead_somewhere() -> None:

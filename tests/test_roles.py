@@ -137,6 +137,7 @@ def test_an_interruption_by_a_stop_is_no_death(tmp_path: Path) -> None:
     rt.stop()
 
 
+@pytest.mark.alone
 def test_an_idle_owner_takes_about_no_cpu(tmp_path: Path) -> None:
     rt = Runtime(tmp_path / "b.db")
     rt.mailbox("jobs", lambda _n: None)

@@ -24,6 +24,7 @@ def test_every_order_is_right_after_kills(capfd: pytest.CaptureFixture[str]) -> 
     assert out.startswith(f"3 kills, {3 * crash.PER_KILL} customers")
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_spike_is_absorbed_while_others_are_answered() -> None:
     meanwhile, took = spike.run(5000)

@@ -85,6 +85,7 @@ def test_the_plot_is_a_picture_with_a_line_for_each_thing() -> None:
     assert "an hour & more" in [each.text for each in root.findall(".//svg:text", space)]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_mixed_load_leaves_nothing_behind(tmp_path: Path) -> None:
     """Guests come, go and are killed; descriptors, threads and objects end where they began."""
