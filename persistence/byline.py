@@ -10,7 +10,7 @@ import contextlib
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from .store import Advance
+from .store import Advance, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,10 @@ class Byline:
         """Have it written with a unit, as the last thing: one that is void has not come so far."""
         unit.ops = [*(unit.tells or unit.ops or ()), self.audit]
         unit.tells = None
+
+    def settle(self, unit: Unit) -> None:
+        """Be taken only if the unit has committed a change; else the next change takes it."""
+        self.taken = unit.outcome is Outcome.COMMITTED and unit.changed
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import monotonic
 from ..errors import StoreError, StoreGone, StoreOwned
+from . import seal
 from .breath import Breath
 from .byline import take
 from .hooks import Hooks, ThreadWaiter, Waiter, call, wake
@@ -113,6 +114,7 @@ class Committer:
             Exception: the unit's own failure (a statement of the user's, AlreadyTold).
 
         """
+        seal.check()
         byline = take(unit)
         if byline is not None:
             byline.sign(unit)
@@ -134,15 +136,17 @@ class Committer:
                 unit.lead = False
                 self._lead(unit)
         if byline is not None:
-            byline.taken = unit.outcome is Outcome.COMMITTED and unit.changed
+            byline.settle(unit)
         if unit.error is not None:
             raise unit.error
 
     def submit(self, unit: Unit, waiter: Waiter) -> None:
         """Queue one unit for the commit thread; ``waiter`` is woken when its outcome is known.
 
-        For who must not block: it never leads, and many share a commit.
+        For who must not block: it never leads, and many share a commit. Whose byline it carries is
+        the caller's affair.
         """
+        seal.check()
         unit.waiter, unit.follows = waiter, True
         with self._lock:
             if self._ending:

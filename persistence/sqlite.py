@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import StoreBusy, StoreError, StoreGone
-from . import sqlite_dead, sqlite_schedule
+from . import seal, sqlite_dead, sqlite_schedule
 from ._sqlite3 import sqlite3
 from .byline import Byline, take
 from .companion import Companion
@@ -28,7 +28,7 @@ from .sqlite_write import InsideWriter, SqliteWriter
 from .store import DeadRow, Declaration, MailboxRow, Message, ScheduleRow, Unit, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 _DECLARE = """
 INSERT INTO callboard_mailbox (name, declaration) VALUES (?, ?)
@@ -100,8 +100,6 @@ class SqliteStore(SqliteReader):
         self._presence: Presence | None = None
         self._gone: StoreGone | None = None
         self._was_gone = False
-        #: Every write is refused; see :meth:`sealed`.
-        self.is_sealed = False
         #: Called before each transaction ("begin") and when it is on disk ("committed"), outside
         #: the gate: where a simulation refuses, crashes, or has others go on meanwhile.
         self.probe: Callable[[str], None] = lambda _: None
@@ -426,21 +424,8 @@ class SqliteStore(SqliteReader):
             )
             raise StoreError(msg)
 
-    @contextlib.contextmanager
-    def sealed(self) -> Iterator[None]:
-        """Refuse every write, on whatever thread, until the block ends."""
-        self.is_sealed = True
-        try:
-            yield
-        finally:
-            self.is_sealed = False
-
     def _parts(self) -> tuple[Gate, SqliteWriter]:
-        if self.is_sealed:
-            raise StoreError(
-                "a simulated turn writes nothing: what does not join the turn (an ask, a pause, a "
-                "mailbox that the store does not know yet) cannot be simulated"
-            )
+        seal.check()
         if self._writer is None:
             self.open()
         if self._gate is None or self._writer is None:

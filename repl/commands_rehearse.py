@@ -30,9 +30,9 @@ def simulate(
 ) -> Said:
     """Run a handler in a turn that is always rolled back, and show what it would have done.
 
-    It shows the state before and after, and what would have been told, cancelled and executed. The
-    code is needed: callboard -a MODULE:ATTR simulate ... runs it in this process, on the store's
-    state. The store is not changed; what the handler does outside it does happen.
+    It shows the state before and after, and what would have been told, cancelled and executed. It
+    runs in the owner, beside what happens there; with callboard -a MODULE:ATTR in this process, on
+    the code that is here. The store is not changed; what the handler does outside it does happen.
 
     Args:
         mailbox: its name.
@@ -44,7 +44,8 @@ def simulate(
     """
     value = typed(desk.rt, mailbox, body(message))
     _consent(desk, f"the handler of {mailbox!r}", yes=yes)
-    return _said(desk.rt.simulate(mailbox, value, key=key, timeout=timeout))
+    with desk.sealed():
+        return _said(desk.rt.simulate(mailbox, value, key=key, timeout=timeout))
 
 
 @command
@@ -59,7 +60,8 @@ def replay(desk: Desk, id: Id, *, timeout: float = 10.0, yes: bool = False) -> S
     """
     wanted = number(id)
     _consent(desk, f"the handler of message {wanted}", yes=yes)
-    return _said(desk.rt.replay(wanted, timeout=timeout))
+    with desk.sealed():
+        return _said(desk.rt.replay(wanted, timeout=timeout))
 
 
 def _consent(desk: Desk, whose: str, *, yes: bool) -> None:

@@ -190,6 +190,14 @@ class Desk:
         finally:
             self._yes, self._dry_run, self._consent = before
 
+    def sealed(self) -> contextlib.AbstractContextManager[None]:
+        """Have nothing of this process write meanwhile, where the code of -a runs in it."""
+        if self.app is None:
+            return contextlib.nullcontext()
+        from ..persistence.seal import sealed_everywhere
+
+        return sealed_everywhere()
+
     # --- showing -------------------------------------------------------------------------------
 
     def show(self, result: Any) -> None:

@@ -23,6 +23,7 @@ from ..errors import (
     TurnEnded,
 )
 from ..persistence.committer import ThreadWaiter
+from ..persistence.seal import is_sealed
 from .landing import Landings, on_loop
 
 if TYPE_CHECKING:
@@ -135,11 +136,11 @@ class Asking:
         return turn
 
     def _route(self, turn: Turn | None) -> Here | There:
+        if is_sealed():
+            raise ActorStopped("a simulated turn asks nobody: the answer's turn would be stored")
         engine = self._host.engine
         if engine is not None:
             return Here(engine)
-        if self._host.store.is_sealed:
-            raise ActorStopped("a simulated turn asks nobody: the answer's turn would be stored")
         if turn is not None:
             raise ActorStopped("the runtime stops: it takes no more asks")
         return There(self._host.line)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..actors.asks import Asked, Reply
+from ..actors.messages import LARGEST_MESSAGE
 from ..clock import monotonic
-from ..errors import CallboardError, MailboxFull, StoreError
+from ..errors import CallboardError, MailboxFull, MailboxNotFound, MessageError, StoreError
+from ..persistence.store import Message
 from .frames import (
     Answer,
     Ask,
@@ -22,12 +24,15 @@ from .frames import (
     Listening,
     Look,
     NoFrame,
+    Rehearse,
     Said,
     Shown,
     pack,
 )
 from .frames import read_to_owner as read
+from .rehearsal import duration
 from .remote import describe
+from .stage import Stage
 from .tree import show
 
 if TYPE_CHECKING:
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
     from .engine import Engine
     from .hub import Hub
+    from .records import Simulation
 
 logger = logging.getLogger("callboard")
 
@@ -48,6 +54,7 @@ MOST_LISTENS = 1000
 MOST_UNREAD = 256 * 1024 * 1024
 #: Bytes that may wait for a slow listener before what is published is dropped for it.
 MOST_WAITING = 4 * 1024 * 1024
+_TOO_LONG = "no frame can carry that; callboard -a MODULE:ATTR simulate ... needs none"
 
 
 class Desk:
@@ -63,6 +70,10 @@ class Desk:
         """Serve nobody yet."""
         self._engine = engine
         self._hub = hub
+        environment = engine.environment
+        self._stage = Stage(
+            environment.home, environment.store, environment.clock, environment.loop
+        )
         self._send: Callable[[Channel, bytes], None] = lambda *_: None
         self._hang_up: Callable[[Channel], None] = lambda _: None
         self._asks: dict[Channel, dict[int, Asked]] = {}
@@ -95,6 +106,8 @@ class Desk:
                 self._listen(channel, frame)
             case Look(number):
                 self._look(channel, number)
+            case Rehearse() as frame:
+                self._rehearse(channel, frame)
             case Leave(number):
                 self._feeds.get(channel, {}).pop(number, lambda: None)()
             case Said(topic, kind, body):
@@ -138,7 +151,7 @@ class Desk:
             deliver(None, error.with_traceback(None))
         self._engine.environment.driver.drain()
 
-    def _reply(self, channel: Channel, frame: Answer | Failure) -> None:
+    def _reply(self, channel: Channel, frame: Answer | Failure | Shown) -> None:
         """Send an answer, unless too many wait to be read. Runs: on any thread."""
         if channel.waiting > MOST_UNREAD:
             self._hang_up(channel)
@@ -192,3 +205,30 @@ class Desk:
         environment = self._engine.environment
         found = show(environment.store, self._engine, environment.clock.now())
         self._send(channel, pack(Shown(number, msgspec.Raw(msgspec.json.encode(found)))))
+
+    # --- rehearsing --------------------------------------------------------------------------
+
+    def _rehearse(self, channel: Channel, frame: Rehearse) -> None:
+        """Have a handler run on a thread of its own: this one goes on serving."""
+
+        def deliver(found: Simulation | None, error: BaseException | None) -> None:
+            if found is not None:
+                body = msgspec.json.encode(found)
+                if len(body) <= LARGEST_MESSAGE:
+                    self._reply(channel, Shown(frame.id, msgspec.Raw(body)))
+                    return
+                error = MessageError(f"what was found has {len(body):,} bytes: {_TOO_LONG}")
+            if error is not None:
+                self._reply(channel, describe(frame.id, error))
+
+        try:
+            mailbox = self._engine.mailbox(frame.mailbox)
+            if mailbox is None:
+                raise MailboxNotFound(frame.mailbox, self._engine.names)
+            message = Message(
+                mailbox.id, frame.kind, bytes(frame.body), frame.key, version=frame.version,
+                number=frame.number,
+            )  # fmt: skip
+            self._stage.begin(mailbox.spec, message, duration(frame.seconds), deliver)
+        except CallboardError as error:
+            deliver(None, error.with_traceback(None))

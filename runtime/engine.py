@@ -152,6 +152,11 @@ class Engine:
         """Return a live mailbox."""
         return self._names.get(name)
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names of all that live."""
+        return list(self._names)
+
     def shut(self) -> None:
         """Start no handler any more, and take no ask; those that are not running are answered."""
         self.schedules.halt()

@@ -63,6 +63,19 @@ class Look(msgspec.Struct, tag="look", tag_field="verb"):
     id: int
 
 
+class Rehearse(msgspec.Struct, tag="rehearse", tag_field="verb"):
+    """Client to owner: run this in a turn that nothing stages; answered with Shown or Failure."""
+
+    id: Number
+    mailbox: str
+    kind: str
+    version: Number
+    body: msgspec.Raw
+    seconds: float
+    key: str | None = None
+    number: Number = 0
+
+
 class Leave(msgspec.Struct, tag="leave", tag_field="verb"):
     """Client to owner: send no more of it."""
 
@@ -98,7 +111,7 @@ class Failure(msgspec.Struct, tag="failure", tag_field="verb"):
 
 
 class Shown(msgspec.Struct, tag="shown", tag_field="verb"):
-    """Owner to client: the supervision tree, as JSON of an ActorInfo."""
+    """Owner to client: JSON of what was asked for, an ActorInfo or a Simulation."""
 
     id: int
     body: msgspec.Raw
@@ -120,7 +133,7 @@ class Fed(msgspec.Struct, tag="fed", tag_field="verb"):
     dropped: int = 0
 
 
-ToOwner: TypeAlias = Ask | Drop | Listen | Leave | Said | Look
+ToOwner: TypeAlias = Ask | Drop | Listen | Leave | Said | Look | Rehearse
 ToClient: TypeAlias = Answer | Failure | Listening | Fed | Shown
 
 _encode = msgspec.json.Encoder().encode

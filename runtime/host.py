@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..actors.turn import Phase, current
 from ..clock import monotonic
 from ..errors import NotStarted, SchemaTooNew, StoreError, StoreOwned
+from ..persistence import seal
 from ..persistence.presence import gone
 from ..persistence.slots import Slots
 from ..persistence.sqlite_open import of_os
@@ -199,6 +200,7 @@ class Host:
 
     def stop(self, timeout: float) -> None:
         """Become a client again, and close the store; the next call opens it again."""
+        seal.check()
         if self._on_own_thread():
             # A handler cannot wait for itself: the rest is done by a thread that can.
             self._parts.aside(lambda: self.stop(timeout))

@@ -11,6 +11,8 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ..persistence.byline import take
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -93,6 +95,8 @@ class Landings:
     async def commit(self, committer: Committer, unit: Unit) -> None:
         """Commit a unit in a group with whatever else waits; the commit thread does it.
 
+        It takes the byline of who asks for it along, as ``Committer.commit`` does.
+
         Raises:
             StoreError: the store refused; nothing was written.
             Exception: the unit's own failure.
@@ -100,7 +104,12 @@ class Landings:
         """
         landing = self.here()
         future = landing.loop.create_future()
+        byline = take(unit)
+        if byline is not None:
+            byline.sign(unit)
         committer.submit(unit, LandingWaiter(landing, future))
         await future
+        if byline is not None:
+            byline.settle(unit)
         if unit.error is not None:
             raise unit.error

@@ -29,8 +29,10 @@ from .frames import (
     Listen,
     Listening,
     Look,
+    Rehearse,
     Said,
     Shown,
+    ToOwner,
     pack,
 )
 from .frames import read_to_client as read
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ..persistence.store import Message
     from .feed import Feed
     from .hub import Hub
 
@@ -82,7 +85,7 @@ class Line:
         self._feeds: dict[int, tuple[Feed[Any], threading.Event]] = {}
         self._refused: dict[int, Exception] = {}
         self._local: dict[int, Callable[[], None]] = {}
-        self._looks: dict[int, queue.SimpleQueue[bytes | None]] = {}
+        self._shows: dict[int, queue.SimpleQueue[bytes | Exception | None]] = {}
         self._seeking: threading.Thread | None = None
         self._closing = threading.Event()
 
@@ -192,20 +195,61 @@ class Line:
 
         """
         self.connect(seconds)
-        number, answer = next(self._numbers), queue.SimpleQueue[bytes | None]()
+        return self._shown(Look, seconds)
+
+    def rehearse(self, mailbox: str, message: Message, seconds: float) -> bytes:
+        """Return what a message would do in the owner, as JSON of a Simulation.
+
+        Args:
+            mailbox: its name.
+            message: that its handler gets.
+            seconds: for the handler.
+
+        Raises:
+            NotStarted: nobody owns the store, or the owner has not answered.
+            CallboardError: the owner refuses.
+
+        """
+        self.connect(_PATIENCE)
+        found = self._shown(
+            lambda number: Rehearse(
+                number, mailbox, message.kind, message.version, msgspec.Raw(message.body), seconds,
+                message.key, message.number,
+            ),
+            seconds + _PATIENCE,
+        )  # fmt: skip
+        if found is None:
+            msg = (
+                f"the owner of {self._store} has not said what the message would do: it has ended, "
+                "is stuck, or is of an older version that cannot"
+            )
+            raise NotStarted(msg)
+        return found
+
+    def _shown(self, ask: Callable[[int], ToOwner], seconds: float) -> bytes | None:
+        """Ask the owner to show something; None: it has ended, or did not answer in that time.
+
+        Raises:
+            Exception: what the owner raised.
+
+        """
+        number, answer = next(self._numbers), queue.SimpleQueue[bytes | Exception | None]()
         with self._lock:
             link = self._link
             if link is None:
                 return None
-            self._looks[number] = answer
-        link[0].send(link[1], pack(Look(number)))
+            self._shows[number] = answer
+        link[0].send(link[1], pack(ask(number)))
         try:
-            return answer.get(timeout=seconds)
+            found = answer.get(timeout=seconds)
         except queue.Empty:
             return None
         finally:
             with self._lock:
-                self._looks.pop(number, None)
+                self._shows.pop(number, None)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     # --- life --------------------------------------------------------------------------------
 
@@ -257,7 +301,7 @@ class Line:
                 case Failure() as failure:
                     self._failed(failure.id, rebuild(failure))
                 case Shown(number, body):
-                    if (waiting := self._looks.get(number)) is not None:
+                    if (waiting := self._shows.get(number)) is not None:
                         waiting.put(bytes(body))
                 case Listening(number):
                     if (found := self._feeds.get(number)) is not None:
@@ -275,9 +319,11 @@ class Line:
         begun.set()
 
     def _failed(self, number: int, error: Exception) -> None:
-        """Refuse a feed, or answer an ask."""
-        feed = self._feeds.get(number)
-        if feed is not None:
+        """Refuse a feed or a show, or answer an ask."""
+        feed, show = self._feeds.get(number), self._shows.get(number)
+        if show is not None:
+            show.put(error)
+        elif feed is not None:
             self._refused[number] = error
             feed[1].set()
         else:
@@ -309,8 +355,8 @@ class Line:
     def _give_up(self, reason: str) -> None:
         with self._lock:
             asks, self._asks = self._asks, {}
-            looks = list(self._looks.values())
-        for waiting in looks:
+            shows = list(self._shows.values())
+        for waiting in shows:
             waiting.put(None)
         for ask in asks.values():
             ask.deliver(None, ActorStopped(reason))

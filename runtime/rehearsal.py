@@ -1,227 +1,114 @@
-"""A turn that is always rolled back: what would a message do?
+"""Rehearsing: what would a message do? In this process's code, or else in the owner's.
 
-The handler runs in a turn that nothing stages; the store is sealed meanwhile, so that nothing that
-this Runtime does, on whatever thread, can write. What a handler does outside the store happens.
+The handler runs in a turn that nothing stages, in a context that writes to no store; see stage.py.
+What a handler does outside the store happens.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import traceback
-from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, cast
+import math
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..actors.activation import Activation
-from ..actors.messages import Unknown
-from ..actors.turn import Context, Turn, current, enter
-from ..clock import instant, monotonic
-from ..errors import CallboardError, MessageError, Reject, RetryLater
+from ..actors.turn import current
+from ..errors import CallboardError, ConfigError
 from ..persistence import sqlite_past
-from ..persistence.store import Cancel, Execute, Message, Op, Publish, Tell
-from .records import EffectInfo, Simulation
+from ..persistence.seal import sealed
+from .records import Simulation
+from .stage import Stage
 
 if TYPE_CHECKING:
-    from ..actors.environment import Environment
-    from ..actors.mail import MailboxSpec
     from ..clock import Clock
-    from ..events import Events
     from ..persistence.sqlite import SqliteStore
-    from ..persistence.store import Unit
+    from ..persistence.store import Message
     from .host import Host
     from .registry import Registry
     from .sender import Sender
 
+#: The longest that a simulated turn may take, in seconds.
+LONGEST = 3600.0
+
 
 class Rehearsal:
-    """Runs handlers of this process's code, and keeps nothing of what they do.
+    """Finds who has the code of a mailbox, and has its handler run there.
 
     Args:
-        home: the runtime, which was never started.
-        store: read, and sealed meanwhile.
-        registry: has the code.
+        home: the runtime.
+        store: read.
+        registry: has this process's code.
         sender: builds the message.
-        host: says in which role this process is.
+        host: says in which role this process is, and reaches the owner.
         clock: reads time.
-        events: the runtime's.
 
     """
 
     def __init__(  # noqa: PLR0917  (built by one caller)
         self, home: object, store: SqliteStore, registry: Registry, sender: Sender, host: Host,
-        clock: Clock, events: Events,
+        clock: Clock,
     ) -> None:  # fmt: skip
         """Run nothing yet."""
-        self.home = home
-        self.store = store
-        self.clock = clock
-        self.events = events
-        self.committer = self.driver = self
+        self._home = home
+        self._store = store
         self._registry = registry
         self._sender = sender
         self._host = host
-
-    def stage(self, unit: Unit) -> None:
-        """Keep nothing: what a turn writes beside itself, its progress, is not written either."""
-
-    def seconds(self) -> float:
-        """Return real seconds, as a driver does."""
-        return monotonic()
+        self._clock = clock
 
     def simulate(
         self, mailbox: Any, value: Any, key: str | int | None, timeout: float
     ) -> Simulation:
         """See Runtime.simulate."""
-        self._ready()
-        with self.store.sealed():
+        seconds = self._ready(timeout)
+        with sealed():  # a mailbox that the store does not know is not declared by a look
             name = self._registry.name_of(mailbox)
-            return self._run(self._spec(name), self._sender.message(name, value, key), timeout)
+            message = self._sender.message(name, value, key)
+        return self._run(name, message, seconds)
 
     def replay(self, number: int, timeout: float) -> Simulation:
         """See Runtime.replay."""
-        self._ready()
-        found = sqlite_past.again(self.store.query, number)
+        seconds = self._ready(timeout)
+        found = sqlite_past.again(self._store.query, number)
         if found is None:
             msg = f"no message {number} waits, is kept or is dead: there is nothing to replay"
             raise LookupError(msg)
-        name = next(row.name for row in self.store.mailboxes() if row.id == found.mailbox)
-        with self.store.sealed():
-            return self._run(self._spec(name), found, timeout)
+        name = next(row.name for row in self._store.mailboxes() if row.id == found.mailbox)
+        return self._run(name, found, seconds)
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _ready(self) -> None:
-        if current(self.home) is not None or self._host.started:
-            msg = (
-                "a turn is simulated by a Runtime that was never started, outside its handlers: "
-                "callboard -a MODULE:ATTR simulate ..."
-            )
-            raise CallboardError(msg)
-        self.store.open()
+    def _ready(self, timeout: float) -> float:
+        if current(self._home) is not None:
+            raise CallboardError("a turn is simulated outside the handlers of its own Runtime")
+        self._store.open()
+        return duration(timeout)
 
-    def _spec(self, name: str) -> MailboxSpec:
-        spec = self._registry.specs.get(name)
-        if spec is None:
+    def _run(self, name: str, message: Message, seconds: float) -> Simulation:
+        spec, engine = self._registry.specs.get(name), self._host.engine
+        if spec is not None:
+            loop = None if engine is None else engine.environment.loop
+            return Stage(self._home, self._store, self._clock, loop).run(spec, message, seconds)
+        if engine is not None or not self._host.owned():
             msg = (
-                f"no code of mailbox {name!r} is here: name the Runtime that declares it, "
-                "callboard -a MODULE:ATTR simulate ..."
+                f"no code of mailbox {name!r} is here, and no owner runs that has it: name the "
+                "Runtime that declares it, callboard -a MODULE:ATTR simulate ..."
             )
             raise LookupError(msg)
-        return spec
-
-    def _run(self, spec: MailboxSpec, message: Message, timeout: float) -> Simulation:
-        turn = Turn(
-            cast("Environment", self), spec.name, message, self.clock.now(), threading.Lock()
-        )
-        begun = monotonic()
-        played = _Play(spec, turn, self.store)
-        thread = threading.Thread(
-            target=copy_context().run, args=(played.run,), name="callboard-simulation", daemon=True
-        )
-        thread.start()
-        thread.join(timeout)
-        if thread.is_alive() and turn.abandon():
-            played.error = TimeoutError(f"the handler did not end in {timeout:g} s")
-        took = monotonic() - begun
-        kept = played.error is None
-        names = {row.id: row.name for row in self.store.mailboxes()}
-        effects = tuple(_effect(op, names) for op in turn.ops) if kept else ()
-        return Simulation(
-            spec.name, message.key, _plain(message.body), _outcome(played.error), played.trace,
-            _value(turn.result) if kept else None, took, played.before,
-            played.after if kept else played.before, effects,
-        )  # fmt: skip
+        answer = self._host.line.rehearse(name, message, seconds)
+        return msgspec.json.decode(answer, type=Simulation)
 
 
-class _Play:
-    """One run of a handler, on a thread of its own."""
+def duration(timeout: float) -> float:
+    """Return the seconds that a handler is given.
 
-    def __init__(self, spec: MailboxSpec, turn: Turn, store: SqliteStore) -> None:
-        self.error: BaseException | None = None
-        self.trace: str | None = None
-        self.before: Any = None
-        self.after: Any = None
-        self._spec, self._turn, self._store = spec, turn, store
+    Raises:
+        ConfigError: they are none, or too many.
 
-    def run(self) -> None:
-        try:
-            self._handle()
-        except BaseException as error:  # noqa: BLE001  (SystemExit too: it is the handler's)
-            self.error = self.error or error
-            self.trace = traceback.format_exc()
-        finally:
-            self._turn.seal()
-
-    def _handle(self) -> None:
-        spec, turn = self._spec, self._turn
-        behaviour, message = spec.behaviour, turn.message
-        value = message.value
-        if value is None:
-            try:
-                value = behaviour.accepts.decode(message.kind, message.version, message.body)
-            except Unknown as error:
-                msg = f"the code knows no {message.kind!r} of version {message.version}"
-                raise MessageError(msg) from error
-        context = Context(turn)
-        if behaviour.factory is None:
-            enter(turn)
-            assert behaviour.call is not None  # noqa: S101  (a worker has one of the two)
-            turn.result = _finish(behaviour.call(value, context))
-            return
-        worker = behaviour.factory()
-        codec = behaviour.state
-        if codec is not None:
-            key = message.key if spec.keyed else None
-            Activation(key).restore(worker, codec, message.mailbox, self._store)
-            self.before = _plain(codec.encode(worker.state))
-        worker.on_start()
-        enter(turn)
-        worker._context = context  # noqa: SLF001  (the two are one piece)
-        turn.result = _finish(worker.on_receive(value))
-        if codec is not None:
-            self.after = _plain(codec.encode(worker.state))
-
-
-def _finish(result: Any) -> Any:
-    """Return what a handler gives, a coroutine's when it has ended."""
-    if not asyncio.iscoroutine(result):
-        return result
-    return asyncio.run(result)
-
-
-def _outcome(error: BaseException | None) -> str:
-    if error is None:
-        return "handled"
-    kind = "later" if isinstance(error, RetryLater) else "failed"
-    kind = "dead" if isinstance(error, Reject) else kind
-    return f"{kind}: {type(error).__name__}: {error}"
-
-
-def _effect(op: Op, names: dict[int, str]) -> EffectInfo:
-    message = op if isinstance(op, Message) else getattr(op, "message", None)
-    if isinstance(op, (Message, Tell)) and message is not None:
-        return EffectInfo(
-            "tell", names.get(message.mailbox, "?"), message.key, _plain(message.body),
-            None if message.due is None else instant(message.due), message.name,
-        )  # fmt: skip
-    if isinstance(op, Cancel):
-        return EffectInfo("cancel", names.get(op.mailbox, "?"), None, op.target)
-    if isinstance(op, Execute):
-        return EffectInfo("execute", None, None, {"sql": op.sql, "params": _value(op.params)})
-    if isinstance(op, Publish):
-        return EffectInfo("publish", op.topic, None, _plain(op.body))
-    return EffectInfo(type(op).__name__.lower(), None, None, None)
-
-
-def _plain(body: bytes) -> Any:
-    return msgspec.json.decode(body)
-
-
-def _value(value: Any) -> Any:
-    """Return a value as plain data, or as text where it is no JSON."""
-    try:
-        return msgspec.json.decode(msgspec.json.encode(value))
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)
+    """
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or math.isnan(timeout):
+        msg = f"timeout must be a number of seconds, got {timeout!r}"
+        raise ConfigError(msg)
+    if not 0 < timeout <= LONGEST:
+        msg = f"timeout must be over 0 and at most {LONGEST:g} seconds, got {timeout!r}"
+        raise ConfigError(msg)
+    return float(timeout)

@@ -8,6 +8,7 @@ import msgspec
 
 from ..actors.turn import current
 from ..errors import CallboardError, ConfigError, MessageError
+from ..persistence import seal
 from ..persistence.store import Note, State, Unit
 from .names import check_key
 from .supervisor_ref import SupervisorRef
@@ -90,6 +91,7 @@ class Repairs:
         A client writes no state by itself: the owner's actor may have it in memory, and turns of it
         would write over it. The note is struck off in the transaction that does what it asks for.
         """
+        seal.check()  # a living part that is to do it writes nothing first
         engine = self._host.engine
         if engine is not None:
             from .repairing import Wish  # an owner's: a client does not load the living parts

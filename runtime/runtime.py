@@ -782,9 +782,8 @@ class Runtime:
         from .rehearsal import Rehearsal  # asyncio: 15 ms that `import callboard` need not take
 
         return Rehearsal(
-            self, self._store, self._registry, self._sender, self._host, self._config.clock,
-            self.events,
-        )  # fmt: skip
+            self, self._store, self._registry, self._sender, self._host, self._config.clock
+        )
 
     def _make_asking(self) -> Asking:
         from .asking import Asking  # 5 ms that `import callboard` need not take
@@ -1248,20 +1247,27 @@ class Runtime:
     ) -> Simulation:  # fmt: skip
         """Run a handler in a turn that is always rolled back, and say what it would have done.
 
-        For a Runtime that was never started; its code runs here, on a thread of its own, on the
-        actor's committed state. Nothing is written: while it runs this Runtime refuses every write.
-        What the handler does **outside the store does happen** (a mail is sent, a file is written).
+        It runs here where this process declares the mailbox, whatever its role, else in the process
+        that owns the store: on a thread of its own (a coroutine: on the loop of the handlers), with
+        an object of its own, on the actor's committed state. Everything else goes on beside it. It
+        blocks the calling thread.
+
+        Nothing is stored. What joins the turn is shown; whatever else the handler would write, in
+        its thread, its tasks and ``asyncio.to_thread``, is refused, then and later. What it does
+        **outside the store does happen** (a mail is sent, a file is written), and so does what it
+        has a thread do that it starts by hand, which belongs to no turn.
 
         Args:
-            mailbox: declared by this process's code.
+            mailbox: whose handler runs.
             message: as for :meth:`tell`.
             key: of the actor, in a keyed mailbox.
-            timeout: seconds for the handler.
+            timeout: seconds for the handler, at most an hour; one that runs on is left.
 
         Raises:
-            LookupError: this process has no code of the mailbox.
+            LookupError: neither this process nor a running owner has code of the mailbox.
             MessageError: the mailbox does not accept the message.
-            CallboardError: this Runtime is started, or a handler calls.
+            NotStarted: the owner has ended, or does not answer.
+            CallboardError: a handler calls, or eight such turns still run in the owner.
 
         """
         return self._rehearsal.simulate(mailbox, message, key, timeout)
@@ -1275,7 +1281,8 @@ class Runtime:
 
         Raises:
             LookupError: there is no such message, or no code of its mailbox.
-            CallboardError: this Runtime is started, or a handler calls.
+            NotStarted: as for :meth:`simulate`.
+            CallboardError: as for :meth:`simulate`.
 
         """
         return self._rehearsal.replay(id, timeout)

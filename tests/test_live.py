@@ -118,7 +118,7 @@ def test_an_owner_that_ends_answers_who_looks(
     rt.stop()
     thread.join(PATIENCE)
     assert found == [None]
-    assert not client._host.line._looks
+    assert not client._host.line._shows
     assert isinstance(client._host.line, line.Line)
 
 

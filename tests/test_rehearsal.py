@@ -13,6 +13,7 @@ import pytest
 
 from callboard import (
     CallboardError,
+    ConfigError,
     Context,
     MessageError,
     Reject,
@@ -157,22 +158,14 @@ def test_what_does_not_join_a_turn_is_refused(owner: Runtime) -> None:
             with pytest.raises(CallboardError) as caught:
                 call()
             errors.append(str(caught.value))
-        other = threading.Thread(target=tell)  # carries no context: it would commit on its own
-        other.start()
-        other.join(10)
-
-    def tell() -> None:
-        with pytest.raises(CallboardError) as caught:
-            rt.tell("mail", 1)
-        errors.append(str(caught.value))
 
     owner.mailbox("act", lambda _: None)
     rt.mailbox("act", act)
     before = content(rt)
     assert rt.simulate("act", 1).outcome == "handled"
-    assert len(errors) == 6
+    assert len(errors) == 5
     assert content(rt) == before
-    rt.tell("mail", 1)  # and afterwards it may write again
+    rt.tell("mail", 1)  # and whoever calls may write
     rt.stop()
 
 
@@ -234,24 +227,50 @@ def test_replay_runs_a_kept_message_and_a_dead_letter_again(owner: Runtime, rt: 
         rt.replay(99_999)
 
 
-def test_only_a_runtime_that_has_the_code_and_was_never_started_simulates(
-    owner: Runtime, rt: Runtime
-) -> None:
-    with pytest.raises(CallboardError, match="never started"):
-        owner.simulate("mail", 1)
-    bare = Runtime(rt._config.path)
-    with pytest.raises(LookupError, match="no code of mailbox 'mail'"):
-        bare.simulate("mail", 1)
-    bare.stop()
+def test_what_cannot_be_simulated_is_refused_in_one_line(owner: Runtime, rt: Runtime) -> None:
     with pytest.raises(MessageError, match="is keyed"):
         rt.simulate("shop", {})
+    for timeout in (0, -1, 1e9, float("nan"), "5"):
+        with pytest.raises(ConfigError, match="timeout must be"):
+            rt.simulate("mail", 1, timeout=timeout)  # type: ignore[arg-type]
+    owner.stop()
+    bare = Runtime(rt._config.path)
+    with pytest.raises(LookupError, match="no code of mailbox 'mail' is here, and no owner"):
+        bare.simulate("mail", 1)
+    bare.stop()
+
+
+def test_a_handler_simulates_nothing(owner: Runtime) -> None:
+    rt = Runtime(owner._config.path)
+    declare(rt)
+
+    def act(_: int) -> None:
+        rt.simulate("mail", 1)
+
+    owner.mailbox("act", lambda _: None)
+    rt.mailbox("act", act)
+    assert "outside the handlers" in rt.simulate("act", 1).outcome
+    rt.stop()
 
 
 APP = """
+import threading
 from callboard import Runtime, WorkerActor
 from tests.test_rehearsal import declare
 rt = Runtime("board.db")
 declare(rt)
+
+@rt.mailbox("aside")
+def aside(_):
+    thread = threading.Thread(target=tell)  # by hand: it carries neither turn nor context
+    thread.start()
+    thread.join()
+
+def tell():
+    try:
+        rt.tell("mail", 1)
+    except Exception as error:
+        print(error)
 """
 
 
@@ -269,4 +288,16 @@ def test_the_command_asks_first_and_shows_a_diff(
     assert '+    "bolt": 2' in found["diff"]
     assert cli.main([*line, "--yes", "--format", "table"]) == cli.OK
     assert '+    "bolt": 2' in capsys.readouterr().out
+    assert content(owner) == before
+
+
+def test_in_a_process_for_it_alone_no_thread_writes_whatever_started_it(
+    owner: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    at_hand(monkeypatch, tmp_path, "app_with_threads", APP)
+    owner.mailbox("aside", lambda _: None)
+    before = content(owner)
+    assert cli.main(["-a", "app_with_threads:rt", "simulate", "aside", "1", "--yes"]) == cli.OK
+    assert "a simulated turn writes nothing" in capsys.readouterr().out
     assert content(owner) == before
