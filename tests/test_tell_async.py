@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -225,3 +226,28 @@ def test_a_task_that_gives_up_and_a_loop_that_is_gone_harm_nobody(rt: Runtime) -
     asyncio.run(main())
     hold.set()
     assert rt.tell("work", 2) == 3  # what the cancelled task had sent is on disk all the same
+
+
+def test_what_is_told_under_a_byline_notes_who_tells_it_in_its_own_transaction(
+    rt: Runtime,
+) -> None:
+    rt.mailbox("mail", lambda _: None)
+
+    async def tell(command: str) -> int:
+        with rt.signing(command, "ann"):
+            return await rt.tell_async("mail", 1)
+
+    rt.tell("mail", 0)  # the mailbox is declared
+    sizes = writes(rt)
+    told = asyncio.run(tell("tell mail 1"))
+    assert len(sizes) == 1
+    assert [(each.who, each.command) for each in rt.audits()] == [("ann", "tell mail 1")]
+    assert [each.id for each in rt.peek("mail")][-1] == told
+    with sqlite3.connect(rt._config.path) as connection:
+        connection.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON callboard_audit BEGIN SELECT raise(ABORT, 'no'); END"
+        )
+    connection.close()
+    with pytest.raises(sqlite3.IntegrityError):
+        asyncio.run(tell("tell mail 2"))
+    assert [each.id for each in rt.peek("mail")][-1] == told  # what is not noted is not told
