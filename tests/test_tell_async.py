@@ -245,7 +245,8 @@ def test_what_is_told_under_a_byline_notes_who_tells_it_in_its_own_transaction(
     assert [each.id for each in rt.peek("mail")][-1] == told
     with sqlite3.connect(rt._config.path) as connection:
         connection.execute(
-            "CREATE TRIGGER no BEFORE INSERT ON callboard_audit BEGIN SELECT raise(ABORT, 'no'); END"
+            "CREATE TRIGGER no BEFORE INSERT ON callboard_audit "
+            "BEGIN SELECT raise(ABORT, 'no'); END"
         )
     connection.close()
     with pytest.raises(sqlite3.IntegrityError):
