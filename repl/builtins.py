@@ -116,22 +116,6 @@ def source(desk: Desk, file: Path) -> None:
 
 
 @command(inner=True)
-def history(desk: Desk, *, n: int = 20) -> Listing:
-    """Show what was typed before, oldest first.
-
-    Args:
-        n: how many lines.
-
-    """
-    past = _console(desk).history()
-    first = max(0, len(past) - n)
-    return Listing(
-        [{"line": number, "command": text} for number, text in enumerate(past[first:], first + 1)],
-        "nothing was typed yet",
-    )
-
-
-@command(inner=True)
 def exit(_desk: Desk, code: int | None = None) -> None:  # noqa: A001  (its name)
     """Leave the console; so does Ctrl-D.
 

@@ -20,6 +20,9 @@ from . import commands_live as commands_live  # noqa: PLC0414  (after them in th
 
 # isort: split
 from . import commands_acting as commands_acting  # noqa: PLC0414  (after them in the help)
+
+# isort: split
+from . import commands_dead as commands_dead  # noqa: PLC0414  (after them in the help)
 from .registry import Desk, command
 
 

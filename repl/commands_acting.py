@@ -7,28 +7,29 @@ from typing import TYPE_CHECKING
 
 from ..clock import monotonic, sleep
 from ..errors import CallboardError, ConfigError
-from .ids import meanings, number
-from .plain import body, parse, typed
-from .progress import Progress
+from .ids import waiting
+from .plain import body, typed
 from .registry import (
-    Dead,
     Desk,
     Field,
     Id,
-    Json,
     Key,
     Mailbox,
     Schedule,
     Target,
     Topic,
+    Waiting,
     When,
     command,
 )
-from .render import Listing, Said, Value
+from .render import Said, Value
 from .times import moment, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+
+    from ..runtime.records import MessageInfo
 
 # Seconds between two looks at a mailbox that is being emptied, and between two lines about it.
 _LOOK, _SAY = 0.1, 2.0
@@ -105,27 +106,34 @@ def publish(desk: Desk, topic: Topic, *message: Field) -> Said:
 
 
 @command(changes=True)
-def cancel(desk: Desk, mailbox: Mailbox, id: Id) -> Said:
+def cancel(desk: Desk, mailbox: Waiting, id: Id | None = None) -> Said:
     """Remove a waiting message or a future call.
 
     Args:
-        mailbox: its name.
-        id: the message's number, or its sender's id.
+        mailbox: where it waits, with its id after it; or its number alone.
+        id: its sender's id, or its number.
 
     """
-    desk.intend(f"cancel {id} of {mailbox!r}", count=1)
-    if not any(desk.rt.cancel(mailbox, target) for target in meanings(id)):
-        msg = f"no message {id!r} waits in {mailbox!r}: 'timers' and 'peek' list what does"
+    found = waiting(desk.rt, mailbox, id)
+    desk.intend(f"cancel {_named(found)}", count=1)
+    if not desk.rt.cancel(found.mailbox, found.id):
+        msg = f"{_named(found)} was handled, cancelled or replaced just now"
         raise LookupError(msg)
-    return Said(f"cancelled {id} of {mailbox}", {"cancelled": id, "mailbox": mailbox})
+    return Said(f"cancelled {_named(found)}", {
+        "cancelled": found.id, "id": found.name, "mailbox": found.mailbox,
+    })  # fmt: skip
 
 
 @command(changes=True)
-def reschedule(desk: Desk, id: Id, *, after: When | None = None, at: When | None = None) -> Said:
+def reschedule(
+    desk: Desk, mailbox: Waiting, id: Id | None = None, *, after: When | None = None,
+    at: When | None = None,
+) -> Said:  # fmt: skip
     """Move a future call or a retry to another time, durably; it gets a new number.
 
     Args:
-        id: its number; timers lists them.
+        mailbox: where it waits, with its id after it; or its number alone.
+        id: its sender's id, or its number.
         after: so long from now: 30 (seconds), 30m, 7d.
         at: at this time, as for tell.
 
@@ -134,25 +142,28 @@ def reschedule(desk: Desk, id: Id, *, after: When | None = None, at: When | None
         msg = "reschedule takes --after or --at, one of the two"
         raise ConfigError(msg)
     when: datetime | None = None if at is None else moment(at)
-    desk.intend(f"move message {id}", count=1)
-    new = desk.rt.reschedule(number(id), after=_delay(after), at=when)
+    found = waiting(desk.rt, mailbox, id)
+    desk.intend(f"move {_named(found)}", count=1)
+    new = desk.rt.reschedule(found.id, after=_delay(after), at=when)
     moved = desk.rt.find(new)
     due = when if moved is None else moved.due
     said = "" if due is None else f", due {shown(due)}"
-    return Said(f"message {id} is now {new}{said}", {"id": new, "was": number(id), "due": due})
+    return Said(f"{_named(found)} is now {new}{said}", {"id": new, "was": found.id, "due": due})
 
 
 @command(changes=True)
-def fire(desk: Desk, id: Id) -> Said:
+def fire(desk: Desk, mailbox: Waiting, id: Id | None = None) -> Said:
     """Have a future call or a retry be due now; it gets a new number.
 
     Args:
-        id: its number; timers lists them.
+        mailbox: where it waits, with its id after it; or its number alone.
+        id: its sender's id, or its number.
 
     """
-    desk.intend(f"fire message {id} now", count=1)
-    new = desk.rt.fire(number(id))
-    return Said(f"message {id} is due now, as {new}", {"id": new, "was": number(id)})
+    found = waiting(desk.rt, mailbox, id)
+    desk.intend(f"fire {_named(found)} now", count=1)
+    new = desk.rt.fire(found.id)
+    return Said(f"{_named(found)} is due now, as {new}", {"id": new, "was": found.id})
 
 
 @command(changes=True)
@@ -166,76 +177,6 @@ def trigger(desk: Desk, schedule: Schedule) -> Said:
     desk.intend(f"have {schedule!r} tick now")
     desk.rt.trigger(schedule)
     return Said(f"{schedule} ticks", {"schedule": schedule})
-
-
-@command(changes=True)
-def requeue(
-    desk: Desk,
-    *ids: Dead,
-    all: bool = False,  # noqa: A002  (the option's name)
-    mailbox: Mailbox | None = None,
-    edit: Json | None = None,
-) -> Listing:
-    """Send dead letters again, their attempts forgotten.
-
-    Args:
-        ids: their numbers; or --all and perhaps --mailbox.
-        all: every dead letter.
-        mailbox: with --all: those of this one only.
-        edit: send this JSON instead of the message that failed.
-
-    """
-    if edit is not None and all and mailbox is None:
-        msg = "--edit with --all needs --mailbox: one message does not fit every mailbox"
-        raise ConfigError(msg)
-    value = None if edit is None else parse(edit)
-    count = _letters(desk, ids, mailbox, everything=all)
-    desk.intend(f"requeue {_so_many(count, mailbox)}", count=count, danger=not ids)
-    found: list[dict[str, int]] = []
-    if not ids:
-        change = {} if edit is None else {"edited": typed(desk.rt, str(mailbox), value)}
-        with Progress(desk, "sent again", count) as done:
-
-            def note(told: list[tuple[int, int]]) -> None:
-                found.extend({"id": new, "was": was} for was, new in told)
-                done.say(len(found))
-
-            desk.rt.requeue_all(mailbox, progress=note, **change)
-        return Listing(found, "no dead letters")
-    for each in ids:
-        change = {}
-        if edit is not None and (letter := desk.rt.find(each)) is not None:
-            change = {"edited": typed(desk.rt, letter.mailbox, value)}
-        found.append({"id": desk.rt.requeue(each, **change), "was": each})
-    return Listing(found, "no dead letters")
-
-
-@command(changes=True)
-def discard(
-    desk: Desk,
-    *ids: Dead,
-    all: bool = False,  # noqa: A002  (the option's name)
-    mailbox: Mailbox | None = None,
-) -> Said:
-    """Delete dead letters.
-
-    Args:
-        ids: their numbers; or --all and perhaps --mailbox.
-        all: every dead letter.
-        mailbox: with --all: those of this one only.
-
-    """
-    count = _letters(desk, ids, mailbox, everything=all)
-    desk.intend(f"discard {_so_many(count, mailbox)}", count=count, danger=not ids)
-    if not ids:
-        with Progress(desk, "deleted", count) as done:
-            count = desk.rt.discard_all(mailbox, progress=done.say)
-        return Said(f"{_so_many(count, mailbox)} deleted", {"count": count})
-    for each in ids:
-        if not desk.rt.discard(each):
-            msg = f"no dead letter {each}: 'dead' lists them"
-            raise LookupError(msg)
-    return Said(f"{_so_many(count, mailbox)} deleted", {"discarded": list(ids)})
 
 
 @command(changes=True)
@@ -285,9 +226,7 @@ def pause(desk: Desk, mailbox: Target) -> Said:
         mailbox: its name, or that of a schedule.
 
     """
-    desk.intend(f"pause {mailbox!r}")
-    desk.rt.pause(mailbox)
-    return Said(f"{mailbox} is paused", {"mailbox": mailbox, "paused": True})
+    return _steer(desk, "pause", mailbox, desk.rt.pause, said="is paused", paused=True)
 
 
 @command(changes=True)
@@ -298,9 +237,7 @@ def resume(desk: Desk, mailbox: Target) -> Said:
         mailbox: its name.
 
     """
-    desk.intend(f"resume {mailbox!r}")
-    desk.rt.resume(mailbox)
-    return Said(f"{mailbox} goes on", {"mailbox": mailbox, "paused": False})
+    return _steer(desk, "resume", mailbox, desk.rt.resume, said="goes on", paused=False)
 
 
 @command(changes=True)
@@ -325,10 +262,8 @@ def stop(desk: Desk, mailbox: Mailbox) -> Said:
         mailbox: its name.
 
     """
-    desk.intend(f"stop {mailbox!r}")
-    desk.rt.pause(mailbox)
-    desk.rt.restart(mailbox)
-    return Said(f"{mailbox} is stopped", {"mailbox": mailbox, "paused": True})
+    acts = desk.rt.pause, desk.rt.restart
+    return _steer(desk, "stop", mailbox, *acts, said="is stopped", paused=True)
 
 
 @command(changes=True)
@@ -339,10 +274,8 @@ def start(desk: Desk, mailbox: Mailbox) -> Said:
         mailbox: its name.
 
     """
-    desk.intend(f"start {mailbox!r}")
-    desk.rt.restart(mailbox)
-    desk.rt.resume(mailbox)
-    return Said(f"{mailbox} goes on", {"mailbox": mailbox, "paused": False})
+    acts = desk.rt.restart, desk.rt.resume
+    return _steer(desk, "start", mailbox, *acts, said="goes on", paused=False)
 
 
 @command(changes=True)
@@ -366,29 +299,24 @@ def vacuum(desk: Desk) -> Said:
     return Said(f"{freed:,} bytes are free now", {"freed": freed})
 
 
+def _steer(
+    desk: Desk, verb: str, mailbox: str, *acts: Callable[[str], None], said: str, paused: bool
+) -> Said:
+    """Have a mailbox go on or not, and say how it is then."""
+    desk.intend(f"{verb} {mailbox!r}")
+    for act in acts:
+        act(mailbox)
+    return Said(f"{mailbox} {said}", {"mailbox": mailbox, "paused": paused})
+
+
+def _named(found: MessageInfo) -> str:
+    name = "" if found.name is None else f" ({found.name!r})"
+    return f"message {found.id}{name} of {found.mailbox!r}"
+
+
 def _waiting(desk: Desk, mailbox: str) -> int:
     desk.rt.peek(mailbox, 0)  # which says so when there is no such mailbox
     return sum(each.waiting for each in desk.rt.mailboxes() if each.name == mailbox)
-
-
-def _letters(desk: Desk, ids: tuple[int, ...], mailbox: str | None, *, everything: bool) -> int:
-    """Return how many dead letters are meant; refuses to guess."""
-    if ids:
-        if everything or mailbox is not None:
-            msg = "give numbers, or --all with or without --mailbox, not both"
-            raise ConfigError(msg)
-        return len(ids)
-    if not everything:
-        msg = "which dead letters? give numbers, or --all with or without --mailbox"
-        raise ConfigError(msg)
-    if mailbox is not None:
-        desk.rt.peek(mailbox, 0)  # which says so when there is no such mailbox
-    return sum(each.dead for each in desk.rt.mailboxes() if mailbox in (None, each.name))
-
-
-def _so_many(count: int, mailbox: str | None) -> str:
-    what = "1 dead letter" if count == 1 else f"{count} dead letters"
-    return what if mailbox is None else f"{what} of {mailbox!r}"
 
 
 def _delay(text: str | None) -> float | str | None:

@@ -156,13 +156,13 @@ def state(desk: Desk, mailbox: Mailbox, key: Key | None = None, *, at: str | Non
     Args:
         mailbox: its name.
         key: whose, in a keyed mailbox.
-        at: refused: the store keeps an actor's present state alone; see handled.
+        at: refused: the store keeps an actor's present state alone; see history.
 
     """
     if at is not None:
         msg = (
             "the store keeps an actor's present state and none of before: "
-            f"'handled {mailbox}' lists the messages that made it, where they are retained"
+            f"'history {mailbox}' lists the messages that made it, where they are retained"
         )
         raise ConfigError(msg)
     found = desk.rt.state(mailbox, key)
@@ -214,16 +214,31 @@ def why(desk: Desk, id: Id) -> Listing:
 
 
 @command
-def handled(desk: Desk, mailbox: Mailbox, key: Key | None = None, *, n: int = 10) -> Listing:
-    """List what a mailbox has handled and retains, newest first, with results.
+def history(
+    desk: Desk, mailbox: Mailbox | None = None, key: Key | None = None, *, n: int = 20
+) -> Listing:
+    """List what a mailbox has handled and retains, newest first; without one, what was typed.
+
+    The lines that were typed in this console are listed oldest first.
 
     Args:
-        mailbox: its name.
+        mailbox: its name; left out: the lines typed before.
         key: of this actor only.
         n: how many.
 
     """
-    return Listing(desk.rt.history(mailbox, key, n), f"nothing that {mailbox!r} handled is kept")
+    if mailbox is not None:
+        found = desk.rt.history(mailbox, key, n)
+        return Listing(found, f"nothing that {mailbox!r} handled is kept")
+    if desk.console is None:
+        msg = "history of which mailbox? the lines that were typed are known to the console alone"
+        raise ConfigError(msg)
+    past = desk.console.history()
+    first = max(0, len(past) - n)
+    return Listing(
+        [{"line": number, "command": text} for number, text in enumerate(past[first:], first + 1)],
+        "nothing was typed yet",
+    )
 
 
 @command

@@ -201,7 +201,16 @@ def _keys(at: _At) -> Found:
     return [(key, "") for (key,) in found]
 
 
+def _waiting(at: _At) -> Found:
+    return _mailboxes(at) + _messages(at)
+
+
 def _ids(at: _At) -> Found:
+    return _messages(at) + ([] if "mailbox" in at.given else _dead(at))
+
+
+def _messages(at: _At) -> Found:
+    """Return the first messages of each mailbox, or of one, and the nearest that come later."""
     boxes = [at.given["mailbox"]] if "mailbox" in at.given else [row.name for row in _rows(at.desk)]
     found: Found = []
     for box in boxes:
@@ -209,7 +218,7 @@ def _ids(at: _At) -> Found:
                   for each in at.desk.rt.peek(box, _FIRST)]  # fmt: skip
     found += [(each.name or str(each.id), f"{each.mailbox}: due {each.due:%H:%M:%S}")
               for each in at.desk.rt.timers(at.given.get("mailbox"))[:MOST]]  # fmt: skip
-    return found + ([] if "mailbox" in at.given else _dead(at))
+    return found
 
 
 def _dead(at: _At) -> Found:
@@ -239,7 +248,8 @@ def _json(at: _At) -> Found:
 
 _LOOKS: dict[str, Callable[[_At], Found]] = {
     "mailbox": _mailboxes, "schedule": _schedules, "target": _targets, "actor": _actors,
-    "topic": _topics, "key": _keys, "id": _ids, "dead": _dead, "field": _fields, "json": _json,
+    "topic": _topics, "key": _keys, "id": _ids, "waiting": _waiting, "dead": _dead,
+    "field": _fields, "json": _json,
 }  # fmt: skip
 
 

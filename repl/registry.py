@@ -54,6 +54,8 @@ Schedule = Annotated[str, Meaning("schedule")]
 Target = Annotated[str, Meaning("target")]
 #: A message's number, or its sender's id.
 Id = Annotated[str, Meaning("id")]
+#: A mailbox with an id after it, or a message's number or id alone.
+Waiting = Annotated[str, Meaning("waiting")]
 #: A dead letter's number.
 Dead = Annotated[int, Meaning("dead")]
 Actor = Annotated[str, Meaning("actor")]

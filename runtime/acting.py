@@ -19,47 +19,22 @@ from ..errors import CallboardError, MessageError, StoreOwned
 from ..persistence import sqlite_past
 from ..persistence.byline import signing
 from ..persistence.store import Audit, Cancel, Move, Note, Outcome, Unit
+from .by_hand import ByHand
 from .names import check_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from ..clock import Clock
-    from ..persistence.sqlite import SqliteStore
     from ..persistence.store import Message, Op
-    from .host import Host
-    from .looking import Looking
-    from .sender import Delay, Sender
+    from .sender import Delay
 
 # So many are changed in one transaction: nobody else waits long for the write lock.
 _PAGE = 500
 
 
-class Acting:
-    """Moves timers, empties mailboxes, notes who has changed what.
-
-    Args:
-        home: the runtime.
-        store: read for what is to be changed.
-        host: whose committer writes.
-        sender: reads delays.
-        looking: finds mailboxes.
-        clock: reads time.
-
-    """
-
-    def __init__(  # noqa: PLR0917  (built by one caller)
-        self, home: object, store: SqliteStore, host: Host, sender: Sender, looking: Looking,
-        clock: Clock,
-    ) -> None:  # fmt: skip
-        """Do nothing yet."""
-        self._home = home
-        self._store = store
-        self._host = host
-        self._sender = sender
-        self._looking = looking
-        self._clock = clock
+class Acting(ByHand):
+    """Moves timers, empties mailboxes, notes who has changed what."""
 
     def reschedule(self, number: int, after: Delay, at: datetime | None) -> int:
         """See Runtime.reschedule."""

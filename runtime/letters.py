@@ -5,18 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..persistence import sqlite_past
+from .by_hand import ByHand
 from .names import check_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..clock import Clock
-    from ..events import Events
-    from ..persistence.sqlite import SqliteStore
     from ..persistence.store import Message
-    from .host import Host
-    from .looking import Looking
-    from .sender import Sender
 
     Progress = Callable[[list[tuple[int, int]]], None]
 
@@ -24,30 +19,8 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 
-class Letters:
-    """Sends dead letters again, and deletes them.
-
-    Args:
-        store: where they are.
-        host: is told of new messages.
-        sender: checks what is sent instead.
-        looking: finds mailboxes.
-        clock: reads time.
-        events: told here.
-
-    """
-
-    def __init__(  # noqa: PLR0917  (built by one caller)
-        self, store: SqliteStore, host: Host, sender: Sender, looking: Looking, clock: Clock,
-        events: Events,
-    ) -> None:  # fmt: skip
-        """Do nothing yet."""
-        self._store = store
-        self._host = host
-        self._sender = sender
-        self._looking = looking
-        self._clock = clock
-        self._events = events
+class Letters(ByHand):
+    """Sends dead letters again, and deletes them."""
 
     def requeue(self, number: int, edited: Any) -> int:
         """See Runtime.requeue."""

@@ -110,13 +110,20 @@ class Looking:
         number = None if mailbox is None else self.row(mailbox).id
         return [_letter(row, names.get(row.mailbox, "?")) for row in self._store.dead(number, MOST)]
 
-    def find(self, target: int | str) -> MessageInfo | None:
+    def find(self, target: int | str, mailbox: Any = None) -> MessageInfo | None:
         """See Runtime.find."""
+        check_target(target)
+        if mailbox is None:
+            return self._find(None, target)
+        row = self.row(mailbox)
+        found = self._find(row.id, target)
+        return found if found is not None and found.mailbox == row.name else None
+
+    def _find(self, mailbox: int | None, target: int | str) -> MessageInfo | None:
         from .records import MessageInfo
 
-        check_target(target)
         names = self._names()
-        message = self._store.find(None, target)
+        message = self._store.find(mailbox, target)
         if message is not None:
             running = self._running().get(message.mailbox, set()) if self._owned() else set()
             info = self._info(message, names.get(message.mailbox, "?"), running)

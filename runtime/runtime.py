@@ -127,10 +127,11 @@ class Runtime:
             self._store, self._registry, clock, self._store.companion.slots, self._host.owned
         )
         self._past = Past(self._store, self._looking)
-        self._letters = Letters(
-            self._store, self._host, self._sender, self._looking, clock, self.events
-        )
-        self._acting = Acting(self, self._store, self._host, self._sender, self._looking, clock)
+        by_hand = (
+            self, self._store, self._host, self._sender, self._looking, clock, self.events
+        )  # fmt: skip
+        self._letters = Letters(*by_hand)
+        self._acting = Acting(*by_hand)
 
     def __repr__(self) -> str:
         """Show the store and the role."""
@@ -891,14 +892,18 @@ class Runtime:
         """
         return self._looking.dead(mailbox)
 
-    def find(self, id: int | str) -> MessageInfo | None:
+    def find(self, id: int | str, *, mailbox: Any = None) -> MessageInfo | None:
         """Return a message that waits, or a dead letter; None when there is neither.
 
         Args:
             id: its number; or your id, for a waiting one.
+            mailbox: look there only: an id is unique in its mailbox.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
 
         """
-        return self._looking.find(id)
+        return self._looking.find(id, mailbox)
 
     def state(self, mailbox: Any, key: str | int | None = None) -> Any:
         """Return an actor's committed state: its declared type, else plain data.

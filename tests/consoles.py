@@ -1,15 +1,58 @@
-"""A store of a small shop for the tests of the console."""
+"""A store of a small shop for the tests of the console, and a command line that is called."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callboard import ManualClock, Reject, Runtime, WorkerActor
+from callboard.repl import cli
 from callboard.runtime.testing import Board
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
+
+
+class Said(NamedTuple):
+    """What a command has said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[Any]:
+        """Return its records."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def line(self) -> Any:
+        """Return its only record."""
+        (found,) = self.lines
+        return found
+
+
+class Call:
+    """Runs commands of the command line in this process.
+
+    Args:
+        store: named with -s; None: none is.
+        capsys: takes what they say.
+
+    """
+
+    def __init__(self, store: Path | None, capsys: pytest.CaptureFixture[str]) -> None:
+        self.store = store
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, **of: Path | None) -> Said:
+        """Run one; ``of`` is another store, or None."""
+        store = of.get("of", self.store)
+        code = cli.main([*([] if store is None else ["-s", str(store)]), *arguments])
+        return Said(code, *self._capsys.readouterr())
 
 
 @dataclass

@@ -2,103 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard import ManualClock, Reject, Runtime, WorkerActor
+from callboard import ManualClock, Runtime
 from callboard.errors import ConfigError, HandlerTimeout, StoreBusy, StoreOwned
 from callboard.repl import cli, render
 from callboard.repl.registry import COMMANDS
 from callboard.runtime.testing import Board
 
+from .consoles import Call, Stock, declare, make
 from .imports import at_hand
 from .processes import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-    Call = Callable[..., "Result"]
-
-
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def line(self) -> Any:
-        (found,) = self.lines
-        return found
-
-
-@dataclass
-class Order:
-    item: str
-    count: int = 1
-
-
-@dataclass
-class Stock:
-    items: int = 0
-
-
-class Shop(WorkerActor):
-    state: Stock
-
-    def on_receive(self, message: Order) -> None:
-        self.state.items += message.count
-
-
-def declare(rt: Runtime) -> None:
-    rt.mailbox("mail", lambda _: None)
-    rt.mailbox("shop", Shop, keyed=True)
-
-    @rt.mailbox("broken")
-    def broken(text: str) -> None:
-        raise Reject(text)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Make a store that nobody owns: two waiting, one for later, one dead, one actor's state."""
-    path = tmp_path / "shop.db"
-    board = Board(Runtime(path, clock=ManualClock()))
-    declare(board.rt)
-    board.start()
-    board.rt.tell("broken", "no such thing")
-    board.rt.tell("shop", Order("nut", 3), key="paris")
-    board.settle()
-    board.stop()
-    rt = Runtime(path)
-    rt.tell_many("mail", ["one", "two"])
-    rt.tell("mail", "later", after="1h", id="reminder")
-    rt.stop()
-    return path
+    return make(tmp_path / "shop.db")
 
 
 @pytest.fixture
 def call(store: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: str, of: Path | None = store) -> Result:
-        named = [] if of is None else ["-s", str(of)]
-        code = cli.main([*named, *arguments])
-        said = capsys.readouterr()
-        return Result(code, said.out, said.err)
-
-    return run
+    return Call(store, capsys)
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,21 +13,7 @@ from callboard import ManualClock, Reject, Runtime, WorkerActor
 from callboard.repl import cli
 from callboard.runtime.testing import Board
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Call = Callable[..., "Said"]
-
-
-@dataclass
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
+from .consoles import Call
 
 
 @dataclass
@@ -80,12 +64,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def call(store: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: str) -> Said:
-        code = cli.main(["-s", str(store), *arguments])
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return run
+    return Call(store, capsys)
 
 
 def content(store: Path) -> list[str]:
@@ -147,19 +126,22 @@ def test_actors_lists_who_has_a_state(call: Call) -> None:
 def test_state_of_the_past_is_refused_and_what_is_kept_is_named(call: Call) -> None:
     said = call("state", "shop", "paris", "--at", "yesterday")
     assert said.code == cli.USAGE
-    assert "handled shop" in said.err
+    assert "history shop" in said.err
 
 
-def test_handled_shows_what_is_retained_with_its_result(call: Call) -> None:
-    (message,) = call("handled", "shop", "paris").lines
+def test_history_shows_what_is_retained_with_its_result(call: Call) -> None:
+    (message,) = call("history", "shop", "paris").lines
     assert (message["message"], message["result"]) == ({"item": "nut", "count": 3}, 3)
-    said = call("handled", "mail")
+    said = call("history", "mail")
     assert said.code == cli.USAGE
     assert "retain=" in said.err
+    said = call("history")
+    assert said.code == cli.USAGE
+    assert "history of which mailbox?" in said.err
 
 
 def test_show_finds_waiting_handled_and_dead(call: Call) -> None:
-    number = call("handled", "shop").lines[0]["id"]
+    number = call("history", "shop").lines[0]["id"]
     assert call("show", str(number)).lines[0]["state"] == "handled"
     assert call("show", "reminder").lines[0]["state"] == "later"
     assert call("show", str(call("dead").lines[0]["id"])).lines[0]["state"] == "dead"
@@ -210,6 +192,45 @@ def test_reschedule_and_fire_move_a_timer(call: Call) -> None:
     assert fired["id"] in [each["id"] for each in call("peek", "mail").lines]
     assert call("fire", str(moved["id"])).code == cli.NOT_FOUND
     assert call("reschedule", number).code == cli.USAGE
+
+
+@pytest.mark.parametrize("named", [("mail", "reminder"), ("mail", "NUMBER"), ("reminder",)])
+def test_what_waits_is_named_by_its_number_or_by_its_mailbox_and_id(
+    call: Call, named: tuple[str, ...]
+) -> None:
+    def words() -> list[str]:
+        return [str(call("timers").lines[0]["id"]) if each == "NUMBER" else each for each in named]
+
+    was = call("timers").lines[0]["id"]
+    moved = call("reschedule", *words(), "--at", "2099-01-31T09:00+01:00").line
+    assert moved["was"] == was
+    assert (call("timers").lines[0]["id"], call("timers").lines[0]["name"]) == (
+        moved["id"], "reminder",
+    )  # fmt: skip
+    assert call("fire", *words(), "--dry-run").code == cli.OK
+    assert call("cancel", *words()).line["cancelled"] == moved["id"]
+    assert call("timers").lines == []
+    assert call("cancel", *named[:1], "reminder").code == cli.NOT_FOUND
+
+
+def test_a_dead_letter_or_a_handled_message_is_none_that_waits(call: Call) -> None:
+    dead, done = call("dead").lines[0]["id"], call("history", "shop").lines[0]["id"]
+    for number in (dead, done):
+        for verb in (["cancel"], ["fire"], ["reschedule", "--after", "1h"]):
+            said = call(verb[0], str(number), *verb[1:])
+            assert said.code == cli.NOT_FOUND, said.err
+            assert "'timers' and 'peek' list what does" in said.err
+
+
+def test_an_id_that_two_mailboxes_have_needs_the_mailbox_before_it(call: Call) -> None:
+    assert call("tell", "broken", '"x"', "--id", "reminder", "--after", "1h").code == cli.OK
+    said = call("cancel", "reminder")
+    assert said.code == cli.USAGE
+    assert "waits in broken and mail: name the mailbox before it" in said.err
+    assert call("cancel", "broken", "reminder").line["mailbox"] == "broken"
+    assert call("fire", "nowhere", "reminder").code == cli.NOT_FOUND
+    (left,) = call("timers").lines
+    assert left["mailbox"] == "mail"
 
 
 def test_bulk_changes_need_all_and_a_yes(call: Call) -> None:

@@ -21,24 +21,13 @@ from callboard.repl import builtins, cli, registry
 from callboard.repl.console import Console, Leave
 from callboard.repl.registry import COMMANDS, Desk
 
-from .consoles import make
+from .consoles import Said, make
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Say = Callable[..., "Heard"]
-
-
-class Heard:
-    """What lines have printed, and their exit code."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
+    Say = Callable[..., Said]
 
 
 @pytest.fixture
@@ -56,9 +45,9 @@ def console(store: Path) -> Iterator[Console]:
 
 @pytest.fixture
 def say(console: Console, capfd: pytest.CaptureFixture[str]) -> Say:
-    def run(*lines: str) -> Heard:
+    def run(*lines: str) -> Said:
         code = console.script([f"{line}\n" for line in lines])
-        return Heard(code, *capfd.readouterr())
+        return Said(code, *capfd.readouterr())
 
     return run
 

@@ -10,15 +10,14 @@ import pytest
 
 from callboard import Runtime
 from callboard.persistence import sqlite_check
-from callboard.repl import cli
 from callboard.runtime import checks_store, doctor
 
+from .consoles import Call
 from .doctor_tools import alter, change, content, copy, declared, files, make, wrong
 from .imports import at_hand
 from .processes import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from callboard.persistence.sqlite_check import Reading
@@ -150,20 +149,13 @@ rt = declared(Path("board.db"))
 
 
 @pytest.fixture
-def call(
-    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
+def call(store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     source = APP.replace("tests.doctor_tools", declared.__module__)
     at_hand(monkeypatch, store.parent, "app_of_doctor", source)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = cli.main([*arguments])
-        return code, *capsys.readouterr()
-
-    return run
+    return Call(None, capsys)
 
 
-def test_all_is_well_is_0_and_an_error_is_6(store: Path, call: Callable[..., Any]) -> None:
+def test_all_is_well_is_0_and_an_error_is_6(store: Path, call: Call) -> None:
     code, out, err = call("-a", "app_of_doctor:rt", "doctor")
     assert (code, err) == (0, "")
     assert {json.loads(line)["severity"] for line in out.splitlines()} <= {"ok", "warning"}
@@ -175,14 +167,14 @@ def test_all_is_well_is_0_and_an_error_is_6(store: Path, call: Callable[..., Any
     assert bad["examples"][0]["key"] == "paris"
 
 
-def test_warnings_alone_are_0(store: Path, call: Callable[..., Any]) -> None:
+def test_warnings_alone_are_0(store: Path, call: Call) -> None:
     store.chmod(0o644)
     code, out, _ = call("-s", "board.db", "doctor")
     assert code == 0
     assert "open to other users" in out
 
 
-def test_people_see_whole_lines_with_what_to_do(store: Path, call: Callable[..., Any]) -> None:
+def test_people_see_whole_lines_with_what_to_do(store: Path, call: Call) -> None:
     alter(
         store,
         "UPDATE callboard_level SET held = 5",
@@ -199,15 +191,13 @@ def test_people_see_whole_lines_with_what_to_do(store: Path, call: Callable[...,
     assert "\x1b" not in out
 
 
-def test_no_store_is_5_and_none_is_made(store: Path, call: Callable[..., Any]) -> None:
+def test_no_store_is_5_and_none_is_made(store: Path, call: Call) -> None:
     assert call("-s", "none.db", "doctor")[0] == 5
     assert not store.with_name("none.db").exists()
 
 
 @pytest.mark.parametrize("command", [["run", "app:rt"], ["demo"]])
-def test_run_and_demo_refuse_dash_a_in_one_line(
-    call: Callable[..., Any], command: list[str]
-) -> None:
+def test_run_and_demo_refuse_dash_a_in_one_line(call: Call, command: list[str]) -> None:
     code, out, err = call("-a", "app_of_doctor:rt", *command)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1

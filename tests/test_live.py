@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ import pytest
 from callboard import NotStarted, Runtime
 from callboard.repl import cli
 from callboard.runtime import desk, line
+
+from .consoles import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,10 +173,9 @@ def test_nothing_is_emitted_for_who_watches_no_more(rt: Runtime, client: Runtime
 
 
 def run(client: Runtime, capsys: pytest.CaptureFixture[str], *words: str) -> list[Any]:
-    code = cli.main(["-s", str(client._config.path), *words])
-    said = capsys.readouterr()
-    assert code == cli.OK, said.err
-    return [json.loads(each) for each in said.out.splitlines()]
+    said = Call(client._config.path, capsys)(*words)
+    assert said.code == cli.OK, said.err
+    return said.lines
 
 
 class Later:
