@@ -12,7 +12,7 @@ EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
 TOOLS := $(BIN)/lint-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention fuzz crash soak simulate mutations nightly bench bench-quick clean FORCE
+.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention fuzz crash soak simulate mutations guides nightly bench bench-quick clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,11 @@ simulate: $(TOOLS) ## run whole runtimes in 10,000 seeded orders with crashes (S
 mutations: $(TOOLS) ## plant ten defects and search for the seed that finds each
 	$(BIN)/python -m tests.mutations
 
+# As in `package`: what build/ kept of deleted modules would end up in the wheel.
+guides: $(TOOLS) ## follow each guide in a new virtual environment (PAGES=)
+	@rm -rf build
+	$(BIN)/python -m tests.guides $(PAGES)
+
 $(BIN)/huey_consumer: setup.cfg
 	$(BIN)/pip install -q -e ".[bench]"
 	@touch $@
@@ -119,7 +124,7 @@ bench: $(TOOLS) $(BIN)/huey_consumer ## measure beside the bare limit and the pe
 bench-quick: $(TOOLS) ## the same, small and without peers, in two minutes
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
-nightly: contention simulate mutations crash soak fuzz ## all that takes long
+nightly: guides contention simulate mutations crash soak fuzz ## all that takes long
 
 clean: ## remove what was built; .venv too
 	rm -rf .venv .tree build dist *.egg-info .coverage htmlcov

@@ -75,7 +75,7 @@ class Server(Child):
 
     def __init__(self, module: str, *args: object, cwd: Path, **env: str) -> None:
         """Start it."""
-        self._folder = cwd
+        self.folder = cwd
         self._n = 0
         super().__init__(module, *args, cwd=cwd, env={"PYTHONPATH": str(cwd), **env})
         self.port = 0
@@ -88,10 +88,14 @@ class Server(Child):
     @property
     def owner(self) -> int:
         """The process that owns the store."""
-        (path,) = self._folder.glob("*.callboard/owner")
-        pid = Ownership(path).owner()
+        pid = self.owns()
         assert pid, "\n".join(self.lines)
         return pid
+
+    def owns(self) -> int | None:
+        """Return the process that owns the store, if there is one at this moment."""
+        (path,) = self.folder.glob("*.callboard/owner")
+        return Ownership(path).owner()
 
     def up(self, *roles: str, listens: bool = True) -> None:
         """Wait for the port and for that many processes in these roles, in whatever order."""
@@ -101,9 +105,9 @@ class Server(Child):
             assert monotonic() < until, "\n".join(self.lines)
             self.take()
 
-    def take(self) -> str:
+    def take(self, patience: float = PATIENCE) -> str:
         """Return the next line, whatever it says; the port is read off it."""
-        line = self.wait_for("")
+        line = self.wait_for("", patience)
         if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
             self.port = int(found[1])
         return line
@@ -144,15 +148,15 @@ class Server(Child):
         """Wait until a message was handled."""
         self.says(rf"^got \d+ {n}$")
 
-    def says(self, pattern: str) -> None:
+    def says(self, pattern: str, patience: float = PATIENCE) -> None:
         """Wait for what matches, unless it has come already.
 
         It may be in the middle of a line: two threads print their texts first, their ends after.
         """
-        until = monotonic() + PATIENCE
+        until = monotonic() + patience
         while not any(re.search(pattern, line) for line in self.lines):
             assert monotonic() < until, "\n".join(self.lines)
-            self.take()
+            self.take(patience)
 
     def ticks(self) -> None:
         """Wait for a tick of the owner's that is still to come."""
@@ -176,6 +180,15 @@ class Server(Child):
                     return
         raise AssertionError(f"no standby took a request: {self.lines}")
 
+    def a_standby_answers(self) -> None:
+        """Ask for health, many at a time, until one that stands by has answered."""
+        until = monotonic() + PATIENCE
+        with ThreadPoolExecutor(8) as pool:
+            while monotonic() < until:
+                if any(each["role"] == "standby" for each in pool.map(self.ask, ["health"] * 8)):
+                    return
+        raise AssertionError(f"no standby answered: {self.lines}")
+
     def kill_owner(self) -> None:
         """Kill the owner; another process of the server owns the store within a second.
 
@@ -183,7 +196,7 @@ class Server(Child):
         message handled again.
         """
         self.ticks()
-        wait_until_handled(self._folder)
+        wait_until_handled(self.folder)
         killed, begun = self.owner, monotonic()
         os.kill(killed, signal.SIGKILL)
         while True:
@@ -206,7 +219,7 @@ class Server(Child):
         self.wait_for("begun")
         code = self.terminate()
         assert self.lines.count("begun") == self.lines.count("ended") == 1
-        wait_until_handled(self._folder)
+        wait_until_handled(self.folder)
         return code
 
     def terminate(self, seconds: float = 10.0) -> int:

@@ -39,7 +39,7 @@ class Child:
     ) -> None:
         """Start it; ``env`` is added to our own."""
         self.process = subprocess.Popen(
-            [sys.executable, "-u", *self.program(source), *map(str, args)],
+            [*self.command(source), *map(str, args)],
             cwd=cwd,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
             stdout=subprocess.PIPE,
@@ -60,6 +60,10 @@ class Child:
     def __exit__(self, *exc: object) -> None:
         """Kill what still runs, and reap it."""
         self.kill()
+
+    def command(self, source: str) -> list[str]:
+        """Return what starts it, without its arguments."""
+        return [sys.executable, "-u", *self.program(source)]
 
     @staticmethod
     def program(source: str) -> list[str]:
