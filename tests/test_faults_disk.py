@@ -86,9 +86,10 @@ def full(folder: Path, how: str) -> str:
         child.wait_for("refused")
         told = child.wait_for("told")
         child.say("room")
-        child.wait_for("recovered")
         # Each exactly once; and no handler ran again because of the full disk.
         assert child.wait_for("handled") == "handled True runs True"
+        # Maybe sooner than there was room: a short commit can find some.
+        assert "recovered" in child.lines
         assert child.end() == 0
     with closing(sqlite3.connect(folder / "board.db")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

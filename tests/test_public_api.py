@@ -136,6 +136,7 @@ def test_every_module_of_the_package_is_loaded_under_its_name() -> None:
     assert strays == {}
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_import_is_quick() -> None:
     """At its best of many: other processes may keep the cores."""

@@ -203,9 +203,11 @@ def test_repl_works_on_any_thread(
 # --- through a terminal --------------------------------------------------------------------------
 
 
-# Ctrl-C goes to the processes whose terminal it is.
+# Ctrl-C goes to the processes whose terminal it is; where the tests run in a shell's background, it
+# was ignored.
 _PROGRAM = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
+signal.signal(signal.SIGINT, signal.default_int_handler)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from callboard.repl.cli import main
 sys.exit(main())

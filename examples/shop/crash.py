@@ -116,6 +116,7 @@ def run(store: str, kills: int, office: PostOffice) -> bool:
     finally:
         owner.kill()
     good = verdict(shop, visits, kills, stopped)
+    shop.rt.stop()
     doubled = len(office.letters) - len({each["Message-ID"] for each in office.letters})
     print(f"mails that the server got again because of a kill: {doubled}")
     return good
