@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.document import Document
-from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.validation import ValidationError
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Typed = Callable[[str], str]
 
 CTRL_C, CTRL_D = "\x03", "\x04"
+UP, RIGHT = "\x1b[A", "\x1b[C"
 
 
 @pytest.fixture
@@ -116,13 +117,62 @@ def test_the_history_is_kept_for_each_store_for_its_user_alone(typed: Typed, sto
     assert typed("history\r").count("peek mail -n 1") == 1
 
 
-def test_tab_completes_from_the_store(store: Path) -> None:
+@contextlib.contextmanager
+def opened(store: Path) -> Iterator[tuple[Shell, PipeInput]]:
+    """Open a console, with what types into it."""
     desk = Desk(str(store), "jsonl")
     with (
         contextlib.closing(desk), create_pipe_input() as keys,
         create_app_session(input=keys, output=DummyOutput()),
     ):  # fmt: skip
-        shell = Shell(Console(desk))
+        yield Shell(Console(desk)), keys
+
+
+def test_up_brings_back_what_an_earlier_console_has_run(
+    typed: Typed, store: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    typed("peek mail -n 1\r")
+    with opened(store) as (shell, keys):
+        buffer = shell._session.default_buffer
+        runs: list[str] = []
+
+        def shown(_: object) -> None:
+            if runs:
+                keys.send_text(CTRL_C + CTRL_D)
+            elif buffer.text == "":
+                keys.send_text(UP)  # until the history has been read: there is one line in it
+            else:
+                runs.append(buffer.text)
+                keys.send_text("\r")
+
+        shell._session.app.after_render += shown
+        shell.run()
+    assert runs == ["peek mail -n 1"]
+    assert '"message":"one"' in capfd.readouterr().out
+
+
+def test_what_the_history_suggests_is_taken_with_the_right_arrow(
+    typed: Typed, store: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    typed("peek mail -n 1\r")
+    with opened(store) as (shell, keys):
+        buffer = shell._session.default_buffer
+        suggested: list[str] = []
+
+        def offered(_: object) -> None:
+            if buffer.suggestion is not None and buffer.suggestion.text and not suggested:
+                suggested.append(buffer.suggestion.text)
+                keys.send_text(f"{RIGHT}\r{CTRL_D}")
+
+        buffer.on_suggestion_set += offered
+        keys.send_text("pe")
+        shell.run()
+    assert suggested == ["ek mail -n 1"]
+    assert '"message":"one"' in capfd.readouterr().out
+
+
+def test_tab_completes_from_the_store(store: Path) -> None:
+    with opened(store) as (shell, keys):
         buffer = shell._session.default_buffer
         found: list[str] = []
 
@@ -234,6 +284,16 @@ class Terminal:
     def _write(self, text: str) -> None:
         os.write(self._main, text.encode())
 
+    def press_until(self, key: str, pattern: str) -> None:
+        """Press a key again and again until it shows something."""
+        self.raw = ""
+        deadline = monotonic() + 20
+        while not re.search(pattern, plain(self.raw), re.DOTALL):
+            assert monotonic() < deadline, plain(self.raw)
+            self._write(key)
+            while select.select([self._main], [], [], 0.1)[0]:
+                self.raw += os.read(self._main, 65536).decode(errors="replace")
+
     def wait_for(self, pattern: str) -> str:
         """Read until it has shown since the last key; returns it without control sequences."""
         deadline = monotonic() + 20
@@ -311,6 +371,27 @@ def test_ctrl_c_ends_a_running_command_and_not_the_console(terminal: Any) -> Non
     screen.wait_for(r"offline >")
     screen.type("exit 7\r")
     assert screen.close() == 7
+
+
+@pytest.mark.slow
+def test_in_a_terminal_up_and_the_suggestion_bring_a_line_back(terminal: Any) -> None:
+    screen = terminal()
+    screen.wait_for(r"offline >")
+    screen.type("peek mail -n 1 --format jsonl\r")
+    screen.wait_for(r'"message":"one".*offline >')
+    screen.type(CTRL_D)
+    screen.close()
+    screen = terminal()
+    screen.wait_for(r"offline >")
+    screen.press_until(UP, "peek mail -n 1 --format jsonl")
+    screen.type("\r")
+    screen.wait_for(r'"message":"one".*offline >')
+    screen.type("pee")
+    screen.wait_for("k mail -n 1 --format jsonl")  # in grey
+    screen.type(f"{RIGHT}\r")
+    screen.wait_for(r'"message":"one".*offline >')
+    screen.type(CTRL_D)
+    assert screen.close() == 0
 
 
 @pytest.mark.slow
