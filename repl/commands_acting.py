@@ -68,8 +68,13 @@ def tell(
         mailbox, value, key=key, after=_delay(after), at=None if at is None else moment(at), id=id,
         priority=priority,
     )  # fmt: skip
-    when = "" if at is None else f", due {shown(moment(at))}"
-    return Said(f"told {mailbox}: message {told}{when}", {"id": told, "mailbox": mailbox})
+    later = after is not None or at is not None
+    waits = desk.rt.find(told) if later else None
+    due = None if waits is None else waits.due
+    said = "" if due is None else f", due {shown(due)}"
+    return Said(f"told {mailbox}: message {told}{said}", {
+        "id": told, "mailbox": mailbox, **({"due": due} if later else {}),
+    })  # fmt: skip
 
 
 @command(changes=True, live=True)
@@ -102,7 +107,8 @@ def publish(desk: Desk, topic: Topic, *message: Field) -> Said:
     value = body(message)
     desk.intend(f"publish on {topic!r}")
     count = desk.rt.publish(topic, value)
-    return Said(f"published on {topic}: {count} copies", {"topic": topic, "copies": count})
+    copies = "1 copy" if count == 1 else f"{count} copies"
+    return Said(f"published on {topic}: {copies}", {"topic": topic, "copies": count})
 
 
 @command(changes=True)
@@ -176,7 +182,7 @@ def trigger(desk: Desk, schedule: Schedule) -> Said:
     """
     desk.intend(f"have {schedule!r} tick now")
     desk.rt.trigger(schedule)
-    return Said(f"{schedule} ticks", {"schedule": schedule})
+    return Said(f"{schedule} ticks{_when(desk)}", {"schedule": schedule})
 
 
 @command(changes=True)
@@ -249,9 +255,10 @@ def restart(desk: Desk, mailbox: Mailbox, key: Key | None = None) -> Said:
         key: one actor of a keyed mailbox alone.
 
     """
-    desk.intend(f"restart {mailbox!r}" if key is None else f"restart {key!r} of {mailbox!r}")
+    whose = mailbox if key is None else f"{key} of {mailbox}"
+    desk.intend(f"restart {whose}")
     desk.rt.restart(mailbox, key)
-    return Said(f"{mailbox} starts anew", {"mailbox": mailbox, "key": key})
+    return Said(f"{whose} starts anew{_when(desk)}", {"mailbox": mailbox, "key": key})
 
 
 @command(changes=True)
@@ -307,6 +314,11 @@ def _steer(
     for act in acts:
         act(mailbox)
     return Said(f"{mailbox} {said}", {"mailbox": mailbox, "paused": paused})
+
+
+def _when(desk: Desk) -> str:
+    """Say when the owner does what only it can do."""
+    return "" if desk.owner is not None else " as soon as an owner runs"
 
 
 def _named(found: MessageInfo) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ..clock import monotonic, sleep
 from ..errors import ConfigError, NotStarted
 from ..events import EVENTS
+from ..runtime.looking import MOST
 from .ids import meanings, number
 from .registry import Desk, Id, Key, Mailbox, Schedule, command
-from .render import Listing, Value
+from .render import Listing, Value, fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..runtime.records import ActorInfo, MailboxInfo
 
@@ -27,6 +28,8 @@ _BY: dict[str, Callable[[MailboxInfo], float]] = {
 }
 # Seconds between two looks at the owner's counters, at most.
 _LONGEST_LOOK = 60.0
+# Of what a runtime says of itself: the console's own part is nobody's question.
+_OF_THE_CONSOLE = ("role", "commits")
 _ACTORS = """
 SELECT b.name AS mailbox, s.key, s.kind AS state, length(s.body) AS bytes
 FROM callboard_state s JOIN callboard_mailbox b ON b.id = s.mailbox
@@ -35,8 +38,12 @@ ORDER BY b.name, s.key"""
 
 @command
 def status(desk: Desk) -> Any:
-    """Show the store and its owner in numbers."""
-    return desk.rt.stats()
+    """Show the store and its owner in numbers: handled and failed runs since that has started."""
+    found = {name: value for name, value in fields(desk.rt.stats()).items()
+             if name not in _OF_THE_CONSOLE}  # fmt: skip
+    counts = [] if desk.owner is None else list(_counts(desk, patient=True).values())
+    sums = [sum(each) for each in zip(*counts, strict=True)] or [None, None]
+    return found | dict(zip(("handled", "failed"), sums, strict=True))
 
 
 @command
@@ -86,14 +93,15 @@ def actors(desk: Desk, *, n: int = 100) -> Listing:
 
 
 @command
-def timers(desk: Desk, mailbox: Mailbox | None = None) -> Listing:
+def timers(desk: Desk, mailbox: Mailbox | None = None, *, n: int = MOST) -> Listing:
     """List future calls and retries that are not yet due, nearest first; times are UTC.
 
     Args:
         mailbox: of this one only.
+        n: how many.
 
     """
-    return Listing(desk.rt.timers(mailbox), "no future calls and no retries")
+    return _first(desk, desk.rt.timers(mailbox), n, "no future calls and no retries")
 
 
 @command
@@ -127,14 +135,15 @@ def next(desk: Desk, schedule: Schedule, *, n: int = 10) -> Listing:  # noqa: A0
 
 
 @command
-def dead(desk: Desk, mailbox: Mailbox | None = None) -> Listing:
+def dead(desk: Desk, mailbox: Mailbox | None = None, *, n: int = MOST) -> Listing:
     """List the dead letters, oldest first; as JSON with their tracebacks.
 
     Args:
         mailbox: of this one only.
+        n: how many.
 
     """
-    return Listing(desk.rt.dead(mailbox), "no dead letters")
+    return _first(desk, desk.rt.dead(mailbox), n, "no dead letters")
 
 
 @command
@@ -164,6 +173,9 @@ def state(desk: Desk, mailbox: Mailbox, key: Key | None = None, *, at: str | Non
             "the store keeps an actor's present state and none of before: "
             f"'history {mailbox}' lists the messages that made it, where they are retained"
         )
+        raise ConfigError(msg)
+    if key is None and desk.rt._looking.row(mailbox).declaration.keyed:  # noqa: SLF001
+        msg = f"mailbox {mailbox!r} is keyed: write state {mailbox} KEY; 'actors' lists the keys"
         raise ConfigError(msg)
     found = desk.rt.state(mailbox, key)
     if found is None:
@@ -279,6 +291,14 @@ def _answer(desk: Desk, select: str, n: int, empty: str, timeout: float = 5.0) -
     return Listing([dict(zip(names, map(_plain, row), strict=True)) for row in rows], empty)
 
 
+def _first(desk: Desk, found: Sequence[Any], n: int, empty: str) -> Listing:
+    """Show the first of what was found, and say where that is not all."""
+    shown = found[: max(0, n)]
+    if len(shown) < len(found) or len(found) == MOST:
+        desk.say(f"only the first {len(shown):,} are listed")
+    return Listing(shown, empty)
+
+
 def _plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
@@ -307,8 +327,12 @@ def _paces(desk: Desk, over: float) -> list[dict[str, Any]]:
     return found
 
 
-def _counts(desk: Desk) -> dict[str, tuple[int, int]]:
+def _counts(desk: Desk, *, patient: bool = False) -> dict[str, tuple[int, int]]:
     """Return what each living mailbox has handled, and its failed runs, as the owner counts them.
+
+    Args:
+        desk: of its store.
+        patient: an owner that does not answer is none.
 
     Raises:
         NotStarted: the owner does not answer, or has ended.
@@ -321,7 +345,7 @@ def _counts(desk: Desk) -> dict[str, tuple[int, int]]:
         left += actor.children
         if actor.handled is not None:
             found[actor.name] = (actor.handled, actor.failed or 0)
-        elif actor.kind == "mailbox":
+        elif actor.kind == "mailbox" and not patient:
             raise NotStarted("the owner does not answer within a second: is it stuck, or new?")
     return found
 

@@ -81,7 +81,7 @@ def _said(found: Simulation) -> Said:
     fields = asdict(found)
     diff = _diff(found)
     fields["diff"] = diff
-    lines = [f"{found.outcome} in {found.took:.3f} s; nothing is stored"]
+    lines = [f"{found.outcome}; it took {found.took:.3f} s, and nothing is stored"]
     if found.traceback:
         lines.append(found.traceback.rstrip())
     if found.before is not None or found.after is not None:

@@ -18,6 +18,29 @@ if TYPE_CHECKING:
     from ..runtime.runtime import Runtime
 
 _FIELD = re.compile(r"[A-Za-z_]\w*=")
+_TEXT = ("str", "str | None", "Optional[str]")
+_NO_TEXT = (int, float, bool)
+
+
+class Typed(dict[str, Any]):
+    """A message typed field by field.
+
+    Attributes:
+        said: each value as it was typed.
+
+    """
+
+    def __init__(self) -> None:
+        """Have no field yet."""
+        super().__init__()
+        self.said: dict[str, str] = {}
+
+    def of(self, known: dict[str, str]) -> dict[str, Any]:
+        """Return the message for these types: where text is wanted, ``zip=75001`` is text."""
+        return {
+            name: self.said[name] if known.get(name) in _TEXT and type(value) in _NO_TEXT else value
+            for name, value in self.items()
+        }
 
 
 def parse(text: str) -> Any:
@@ -47,7 +70,7 @@ def body(words: Sequence[str]) -> Any:
         return None
     if len(words) == 1 and not _FIELD.match(words[0]):
         return parse(words[0])
-    found: dict[str, Any] = {}
+    found = Typed()
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not _FIELD.match(word):
@@ -56,6 +79,7 @@ def body(words: Sequence[str]) -> Any:
         if name in found:
             msg = f"field {name!r} is given twice"
             raise ConfigError(msg)
+        found.said[name] = value
         try:
             found[name] = msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -88,6 +112,8 @@ def typed(rt: Runtime, mailbox: str, value: Any) -> Any:
             f"mailbox {mailbox!r} takes {declared.kinds[0]}, which has no field {names[0]!r}{hint}"
         )
         raise ConfigError(msg)
+    if isinstance(value, Typed):
+        value = value.of(known)
     kind, version = declared.kinds[0], next(iter(declared.versions), 1)
     record = make_dataclass(kind, list(value))
     return (record if version == 1 else message(kind, version=version)(record))(**value)

@@ -22,10 +22,13 @@ FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
 
 #: The longest text in a cell of a table; JSON lines are never shortened.
 LONGEST = 60
-#: What a table leaves out because it fills the screen; JSON lines have it.
+#: What a table leaves out because it fills the screen, and one record shows below the rest.
 _LEFT_OUT = ("traceback",)
+#: Numbers that name something, to be typed again: without separators.
+_NAMES = ("id", "was", "cancelled", "owner", "runs")
 #: What a line of one record shows without its name.
 _SPEAK_FOR_THEMSELVES = ("event", "at")
+_NOTHING: tuple[Any, ...] = (None, "", (), [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def render(result: Any, form: Format) -> str:
         import msgspec
 
         return msgspec.json.format(_json(result.value), indent=2)
-    return columns([[name, cell(value)] for name, value in fields(result).items()])
+    return _record(fields(result))
 
 
 def each_line(record: Any, form: Format, *, first: bool) -> str:
@@ -90,11 +93,11 @@ def each_line(record: Any, form: Format, *, first: bool) -> str:
         return record if isinstance(record, str) else record.text
     found = fields(record)
     return "  ".join(
-        shown(value, far=False) if isinstance(value, datetime)
+        _to_the_millisecond(value) if isinstance(value, datetime)
         else str(cell(value)) if name in _SPEAK_FOR_THEMSELVES
         else f"{name}={_numbered(name, value)}"
         for name, value in found.items()
-        if value is not None and name not in _LEFT_OUT
+        if value not in _NOTHING and name not in _LEFT_OUT
     )  # fmt: skip
 
 
@@ -128,24 +131,42 @@ def cell(value: Any) -> object:
     if isinstance(value, int):
         return value
     if isinstance(value, float):
-        return f"{value:,.1f}"
+        return f"{value:,.1f}" if abs(value) >= 10 or not value else f"{value:.3g}"  # noqa: PLR2004
     if isinstance(value, datetime):
         return shown(value)
     text = value if isinstance(value, str) else _json(value)
-    text = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    text = _clean(text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
+def _record(found: dict[str, Any]) -> str:
+    """Show one record in full, what is long below the rest."""
+    rows = [[name, _numbered(name, value)] for name, value in found.items()
+            if name not in _LEFT_OUT]  # fmt: skip
+    below = [_clean(line) for name in _LEFT_OUT if found.get(name)
+             for line in str(found[name]).splitlines()]  # fmt: skip
+    return "\n".join([columns(rows), *below])
+
+
+def _clean(text: str) -> str:
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 def _table(records: Sequence[Any]) -> str:
-    names = [name for name in fields(records[0]) if name not in _LEFT_OUT]
-    rows = [[_numbered(name, found[name]) for name in names]
-            for found in map(fields, records)]  # fmt: skip
+    """Lay records out; a column in which nothing stands would only make the lines too long."""
+    all_fields = [*map(fields, records)]
+    names = [name for name in all_fields[0] if name not in _LEFT_OUT
+             and any(found[name] not in _NOTHING for found in all_fields)]  # fmt: skip
+    rows = [[_numbered(name, found[name]) for name in names] for found in all_fields]
     return columns(rows, [name.replace("_", " ") for name in names])
 
 
 def _numbered(name: str, value: Any) -> object:
-    # A message's number is a name to type again: no separators.
-    return str(value) if name == "id" else cell(value)
+    return str(value) if name in _NAMES and isinstance(value, int) else cell(value)
+
+
+def _to_the_millisecond(at: datetime) -> str:
+    return f"{shown(at, far=False)[:-1]}.{at.microsecond // 1000:03d}Z"
 
 
 def _lines(result: Any) -> str:

@@ -45,6 +45,22 @@ class Group(click.Group):
         raise click.UsageError(msg)
 
 
+class Lenient(click.Command):
+    """A command; where the shell asks for an option's value, it reads what stands before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        if ctx.resilient_parsing and args and args[-1] in self._waiting:
+            args = args[:-1]
+        return super().parse_args(ctx, args)
+
+    @property
+    def _waiting(self) -> set[str]:
+        """The options that a value follows."""
+        options = [each for each in self.params if isinstance(each, click.Option)]
+        return {name for each in options if not each.is_flag for name in each.opts}
+
+
 def fill(group: click.Group, found: Iterable[Command]) -> None:
     """Put commands into a group; its context's object is the desk that they work on."""
     for each in found:
@@ -79,7 +95,7 @@ def _command(found: Command) -> click.Command:
     parameters = (*found.parameters, *(CONSENT if found.changes else ()))
     listed = "\n".join(f"{_metavar(each)}  {sentence(each.help)}" for each in found.parameters
                        if not each.option and each.help)  # fmt: skip
-    return click.Command(
+    return Lenient(
         found.name,
         callback=call,
         help=found.help + (f"\n\n{unwrapped(listed)}" if listed else ""),

@@ -102,8 +102,10 @@ class Acting(ByHand):
     def _move(self, number: int, due: int) -> int:
         found = self._store.find(None, number)
         if found is None or found.due is None:
-            what = "no message" if found is None else "no future call but waits already: message"
-            msg = f"{what} {number}: rt.timers() lists the future calls and retries"
+            what = f"no message {number} waits" if found is None else (
+                f"message {number} waits already, it is no future call and no retry"
+            )  # fmt: skip
+            msg = f"{what}: rt.timers() lists those"
             raise LookupError(msg)
         name = next(row.name for row in self._store.mailboxes() if row.id == found.mailbox)
         told = self._tell_owner(name, [number])

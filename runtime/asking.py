@@ -69,7 +69,7 @@ class Asking:
             raise AskDeadlock(msg)
         turn = self._turn()
         route = self._route(turn)
-        seconds = route.connect(seconds)
+        left = route.connect(seconds)
         answer: list[tuple[Reply | None, BaseException | None]] = []
         waiter = route.waiter()
 
@@ -82,7 +82,7 @@ class Asking:
         route.drain()
         try:
             with route.waiting(turn):
-                done = waiter.wait(seconds)
+                done = waiter.wait(left)
         except BaseException:
             route.forget(ask)
             raise
@@ -101,8 +101,9 @@ class Asking:
         seconds = _seconds(timeout)
         turn = self._turn()
         route = self._route(turn)
+        left = seconds
         if not route.connected:
-            seconds = await asyncio.to_thread(route.connect, seconds)
+            left = await asyncio.to_thread(route.connect, seconds)
         await self._sender.know(mailbox)
         landing = self._landings.here()
         answer: asyncio.Future[Any] = landing.loop.create_future()
@@ -112,7 +113,7 @@ class Asking:
         route.send(ask)
         route.drain_soon()
         try:
-            done, _ = await asyncio.wait([answer], timeout=seconds)
+            done, _ = await asyncio.wait([answer], timeout=left)
         except BaseException:
             route.forget(ask)
             raise

@@ -136,6 +136,7 @@ class Looking:
             return MessageInfo(
                 row.number, None, names.get(row.mailbox, "?"), row.key, row.kind, plain(row.body),
                 "dead", instant(row.told_at), None, row.attempts, row.error,
+                traceback=row.traceback or None,
             )  # fmt: skip
         return None
 

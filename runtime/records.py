@@ -103,6 +103,7 @@ class MessageInfo:
         result: what the handler of a kept message returned, as plain data.
         handled_at: when a kept message was handled, UTC.
         took: seconds that its handler ran.
+        traceback: of a dead letter's last failure.
 
     """
 
@@ -122,6 +123,7 @@ class MessageInfo:
     result: Any = None
     handled_at: datetime | None = None
     took: float | None = None
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

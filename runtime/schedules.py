@@ -271,7 +271,8 @@ class Schedules:
             import difflib
 
             near = difflib.get_close_matches(name, [*self.specs, *rows], n=3)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "none looks like it"
+            near_ones = " or ".join(map(repr, near))
+            hint = f"did you mean {near_ones}?" if near else "rt.schedules() lists them"
             msg = f"no schedule {name!r}: {hint}"
             raise LookupError(msg)
         from ..actors.schedule import Schedule

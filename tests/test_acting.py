@@ -120,7 +120,7 @@ def test_what_is_no_timer_is_not_moved(board: Board, heard: list[str]) -> None:
     board.start()
     board.rt.pause("ear")
     waits = board.rt.tell("ear", "x")
-    with pytest.raises(LookupError, match=f"waits already: message {waits}"):
+    with pytest.raises(LookupError, match=f"message {waits} waits already"):
         board.rt.fire(waits)
     with pytest.raises(LookupError, match="no message 999"):
         board.rt.reschedule(999, after=1)

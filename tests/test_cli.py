@@ -259,6 +259,23 @@ def test_a_table_is_for_people(call: Call) -> None:
     assert call("state", "shop", "paris", "--format", "table").out == '{\n  "items": 3\n}\n'
 
 
+def test_a_table_has_no_empty_column_and_numbers_that_are_names_are_plain() -> None:
+    found = [{"id": 100_001, "told": 100_001, "key": None, "note": "", "took": 0.00123},
+             {"id": 2, "told": 7, "key": None, "note": "", "took": None}]  # fmt: skip
+    head, _, first, _ = render.render(render.Listing(found, ""), "table").splitlines()
+    assert head.split() == ["id", "told", "took"]
+    assert first.split() == ["100001", "100,001", "0.00123"]
+    assert render.cell(250.55) == "250.6"
+    assert "owner  4602" in render.render({"owner": 4602, "told": 1000}, "table")
+
+
+def test_one_record_ends_with_its_traceback_in_full() -> None:
+    found = {"id": 1, "traceback": "Traceback:\n  in here\n" + "x" * 100 + "\x1b[2J\n"}
+    lines = render.render(found, "table").splitlines()
+    assert lines[:3] == ["id  1", "Traceback:", "  in here"]
+    assert lines[3] == "x" * 100 + "\N{REPLACEMENT CHARACTER}[2J"
+
+
 def test_a_table_shortens_and_cleans_what_json_lines_keep_whole() -> None:
     long, strange = "x" * 500, "a\nb\x1b[2J"
     assert render.cell(long) == "x" * 59 + "\N{HORIZONTAL ELLIPSIS}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,34 @@ def test_status_counts_what_is_there(call: Call) -> None:
     (status,) = call("status").lines
     found = {name: status[name] for name in ("waiting", "later", "dead", "owner")}
     assert found == {"waiting": 2, "later": 1, "dead": 3, "owner": None}
+
+
+def test_a_listing_says_where_it_is_not_all(call: Call) -> None:
+    for verb, count in (("dead", 3), ("timers", 1)):
+        assert call(verb).err == ""
+        assert len(call(verb).lines) == count
+        assert "only the first 0 are listed" in call(verb, "-n", "0").err
+    said = call("dead", "-n", "2")
+    assert [each["message"] for each in said.lines] == ["a", "b"]
+    assert "only the first 2 are listed" in said.err
+
+
+def test_a_dead_letter_is_shown_with_its_traceback(call: Call) -> None:
+    number = str(call("dead").lines[0]["id"])
+    assert "in broken" in call("show", number).line["traceback"]
+    shown = call("show", number, "--format", "table").out
+    assert shown.splitlines()[-1].endswith("Reject: a")
+
+
+def test_the_state_of_a_keyed_mailbox_asks_for_the_key_as_it_is_typed(call: Call) -> None:
+    said = call("state", "shop")
+    assert said.code == cli.USAGE
+    assert "write state shop KEY" in said.err
+
+
+def test_what_only_an_owner_does_is_said_to_wait_for_one(call: Call) -> None:
+    shown = call("restart", "shop", "paris", "--format", "table").out
+    assert shown == "paris of shop starts anew as soon as an owner runs\n"
 
 
 def test_top_puts_first_what_has_most(call: Call) -> None:
@@ -172,6 +201,10 @@ def test_tell_takes_fields_as_words(call: Call) -> None:
     assert call("tell", "shop", "item=nut", "count=2", "--key", "rome").code == cli.OK
     (waiting,) = call("peek", "shop").lines
     assert waiting["message"] == {"item": "nut", "count": 2}
+    assert (
+        call("tell", "shop", "item=75001", "--key", "oslo").code == cli.OK
+    )  # where text is wanted
+    assert call("peek", "shop").lines[-1]["message"]["item"] == "75001"
     for wrong in (("item=nut", "2"), ("item=a", "item=b")):
         assert call("tell", "shop", *wrong, "--key", "rome").code == cli.USAGE
 
@@ -180,7 +213,9 @@ def test_tell_takes_a_time_as_people_write_it_and_says_which_it_is(call: Call) -
     said = call("tell", "mail", '"x"', "--at", "2099-01-31 09:00 Europe/Berlin", "--priority", "3")
     assert said.code == cli.OK
     due = {each["id"]: each["due"] for each in call("timers").lines}
-    assert due[said.lines[0]["id"]] == "2099-01-31T08:00:00Z"
+    assert due[said.lines[0]["id"]] == "2099-01-31T08:00:00Z" == said.lines[0]["due"]
+    said = call("tell", "mail", '"x"', "--after", "5m", "--format", "table")
+    assert re.search(r", due .*\(in (5m|4m)", said.out)
 
 
 def test_reschedule_and_fire_move_a_timer(call: Call) -> None:

@@ -9,9 +9,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from click.shell_completion import ShellComplete
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from callboard.repl import cli
 from callboard.repl.completion import complete
 from callboard.repl.registry import COMMANDS, Desk
 
@@ -92,6 +94,12 @@ def test_a_store_that_cannot_be_read_offers_nothing(tmp_path: Path) -> None:
 def test_any_beginning_of_a_line_can_be_completed(desk: Desk, line: str) -> None:
     for each in complete(desk, line):
         assert 0 <= each.start <= len(line)
+
+
+def test_the_systems_shell_completes_an_options_value_by_what_stands_before_it(desk: Desk) -> None:
+    shell = ShellComplete(cli._group(""), {}, "callboard", "_CALLBOARD_COMPLETE")
+    given = ["-s", str(desk.path), "tell", "shop", "--key"]
+    assert [each.value for each in shell.get_completions(given, "p")] == ["paris"]
 
 
 @pytest.mark.slow

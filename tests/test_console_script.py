@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: so many lines; a text: the error that it gives.
 SCRIPT: list[tuple[str, Any]] = [
     ("# sixty commands", None),
-    ("status", {"role": "client", "waiting": 2, "dead": 1}),
+    ("status", {"owner": None, "waiting": 2, "dead": 1, "handled": None}),
     ("mailboxes", 3),
     ("top -n 1", {"name": "mail"}),
     ("top --by dead -n 1", {"name": "broken"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +237,32 @@ def test_show_says_what_an_actor_runs_and_since_when(
     (box,) = run(client, capsys, "show", "gate")
     assert (box["state"], box["waiting"], box["runs"]) == ("running", 2, [number])
     assert box["since"].endswith("Z")
+
+
+def test_status_counts_what_the_owner_has_handled_whoever_asks(
+    rt: Runtime, client: Runtime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rt.ask("mail", 1) is None
+    before = rt.stats().handled
+    with client.watch("message.handled") as feed:
+        client.tell("mail", 2)
+        next(feed)
+    (status,) = run(client, capsys, "status")
+    assert status["handled"] == before + 1
+    assert status["failed"] == 0
+    assert "role" not in status
+
+
+def test_for_people_each_event_is_a_line_with_milliseconds_and_nothing_empty(
+    rt: Runtime, client: Runtime, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(rt._host.hub, "watch", Later(rt, ("mail", 1)))
+    words = "tail", "mail", "-f", "--max", "2", "--format", "table"
+    told, handled = Call(client._config.path, capsys)(*words).out.splitlines()
+    at = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z"
+    assert re.fullmatch(rf"message\.told  {at}  mailbox=mail  id=\d+  kind=json", told)
+    assert re.search(r"id=\d+  took=\d[\d.e-]*$", handled)
 
 
 def test_top_counts_what_is_handled_and_fails_between_two_looks(
