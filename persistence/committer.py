@@ -291,7 +291,8 @@ class Committer:
             heir = next((u for u in self._queue if u.waiter is not None and not u.follows), None)
             if heir is None:
                 self._leading = False
-                if self._queue and self._background:
+                # A thread that is awake and leaves these to the next sender looks again by itself.
+                if self._queue and self._background and not (self._awake and self._senders_come()):
                     self._awake = True
                     self._start_thread()
                     self._work.notify()

@@ -92,6 +92,7 @@ class SqliteStore(SqliteReader):
         super().__init__(Path(path).absolute(), durability)
         self._network_ok = network_ok
         self._opening = threading.Lock()
+        self._companion: Companion | None = None
         self._gate: Gate | None = None
         self._connection: sqlite3.Connection | None = None
         self._writer: SqliteWriter | None = None
@@ -114,8 +115,8 @@ class SqliteStore(SqliteReader):
 
     @property
     def companion(self) -> Companion:
-        """The folder of lock files beside it."""
-        return Companion(self._path)
+        """The folder of lock files beside it: of the file that is open, as links were then."""
+        return self._companion or Companion(self._path)
 
     def open(self) -> None:
         """Open or make the file and bring it to this schema; again is nothing.
@@ -136,17 +137,18 @@ class SqliteStore(SqliteReader):
             if self._was_gone and not self._path.exists():  # an empty one would hide the loss
                 raise gone(self._path, "deleted", "put it back, or start this process again")
             prepare_file(self._path, network_ok=self._network_ok)
+            companion = Companion(self._path)
             try:
-                gate = Gate(self.companion.make())
+                gate = Gate(companion.make())
             except OSError as error:
-                raise of_os(error, self.companion.folder) from error
+                raise of_os(error, companion.folder) from error
             try:
                 connection = self._connect(gate)
             except BaseException:
                 gate.close()
                 raise
-            self._gate, self._connection = gate, connection
-            folder = self.companion.folder
+            self._gate, self._connection, self._companion = gate, connection, companion
+            folder = companion.folder
             self._presence = Presence(self._path, [folder / "gate", folder / "next"])
             self._was_gone = False
             self._writer = SqliteWriter(connection, self._path)
@@ -347,6 +349,7 @@ class SqliteStore(SqliteReader):
         with self._opening:
             gate, connection = self._gate, self._connection
             self._gate = self._connection = self._writer = self._presence = self._gone = None
+            self._companion = None
             if gate is None or connection is None:
                 super().close()
                 return
@@ -389,6 +392,7 @@ class SqliteStore(SqliteReader):
             self._gate.forked()
         connections = [each for each in (self._connection, *self._all) if each is not None]
         self._gate = self._connection = self._writer = self._presence = self._gone = None
+        self._companion = None
         self._forget_readers()
         self._opening = threading.Lock()
         if held:
