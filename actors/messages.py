@@ -150,7 +150,7 @@ class Accepts:
                 msg = f"{what}: two types of one kind {kind!r}: name one with @message(...)"
                 raise ConfigError(msg)
             self.records[kind] = (part, version, _decoder(part, what))
-        self._by_type = {part: (kind, v) for kind, (part, v, _) in self.records.items()}
+        self._by_type = {part: (kind, v, load) for kind, (part, v, load) in self.records.items()}
         self._plain = _plain_decoder(plain, what, anything=self.anything)
 
     @property
@@ -191,7 +191,8 @@ class Accepts:
         found = self._by_type.get(type(value))
         if found is not None:
             body = encode(value, self.what)
-            return *found, body, self._checked(self.records[found[0]][2], body)
+            kind, version, decoder = found
+            return kind, version, body, self._checked(decoder, body)
         if self.anything and is_record(type(value)):
             kind, version = kind_of(type(value))
             body = encode(value, self.what)

@@ -15,7 +15,7 @@ from .fate import decide
 from .mail import Blocked, Refill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..persistence.store import Message
     from .activation import Activation
@@ -59,21 +59,19 @@ class Settling:
         unit = Unit(ack=message, size=64, settle=lambda unit: self._over(unit, message, done))
         self._mailbox.environment.committer.stage(unit)
 
-    def ended(self, unit: Unit) -> None:
-        """Learn what became of a handled message's turn: the usual, in few steps."""
+    def ended(self, units: Sequence[Unit]) -> None:
+        """Learn what became of handled messages' turns: the usual, in few steps for all."""
         mailbox = self._mailbox
-        if (
-            unit.outcome is Outcome.COMMITTED
-            and unit.lineage is None
-            and unit.fate is None
-            and not mailbox.environment.events.flow
-            and not mailbox.recovery.draining
-        ):
-            with mailbox.lock:
-                mailbox.window.settled(unit.turn.message)
-                self.handled += 1
+        if mailbox.environment.events.flow or mailbox.recovery.draining or not _usual(units):
+            for unit in units:
+                self.settled(unit, unit.turn, cast("Activation | None", unit.lineage))
             return
-        self.settled(unit, unit.turn, cast("Activation | None", unit.lineage))
+        with mailbox.lock:
+            for unit in units:
+                if unit.lineage is not None:
+                    cast("Activation", unit.lineage).pending -= 1
+            mailbox.window.settled(*[unit.turn.message for unit in units])
+            self.handled += len(units)
 
     def settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         """Learn what became of a turn. Runs: on the committing thread, after the commit."""
@@ -202,6 +200,16 @@ class Settling:
                     id=message.number, key=message.key, due=due if due is not None else retry_at,
                     **({} if later else {"attempt": attempt, "error": error}),
                 )  # fmt: skip
+
+
+def _usual(units: Sequence[Unit]) -> bool:
+    """Say whether all are on disk and left nothing to do but to count them."""
+    return all(
+        unit.outcome is Outcome.COMMITTED
+        and unit.fate is None
+        and (unit.lineage is None or unit.ops is None)
+        for unit in units
+    )
 
 
 def _has_execute(unit: Unit) -> bool:

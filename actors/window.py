@@ -29,8 +29,11 @@ from .sizes import PER_KEY, WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import TypeAlias
 
     from ..persistence.store import Message, Place
+
+    Queue: TypeAlias = deque[Message] | list[Message]
 
 #: A key that is behind gets its next page when so few of it are left.
 _LOW_KEY = 8
@@ -97,20 +100,24 @@ class Lane:
 
 
 class Key:
-    """What is loaded of one actor, and whether it may run now."""
+    """What is loaded of one actor, and whether it may run now.
+
+    A key comes and goes with every message or two, and little of it is loaded at once: so its lanes
+    are lists, a tenth of a deque in size and time. What has no keys may be long, and is a deque.
+    """
 
     __slots__ = ("blocked", "busy", "due", "name", "queued", "waiting")
 
     def __init__(self, name: str | None) -> None:
         """Start with nothing loaded."""
         self.name = name
-        self.due: deque[Message] = deque()
-        self.waiting: deque[Message] = deque()
+        self.due: Queue = deque() if name is None else []
+        self.waiting: Queue = deque() if name is None else []
         self.busy = False
         self.blocked = False
         self.queued = False
 
-    def lane(self, *, due: bool) -> deque[Message]:
+    def lane(self, *, due: bool) -> Queue:
         """Return the loaded part of one lane."""
         return self.due if due else self.waiting
 
@@ -160,24 +167,19 @@ class Window:
         lane = self.due if due else self.waiting
         if message.number in self.held:
             return True
-        place = lane.place(message)
-        taken = self._offered(lane, message, place)
+        place = message.due_sort if due else message.sort
+        seen = lane.complete or (lane.tail is not None and place <= lane.tail)
+        if (self.keyed and self._left_behind(lane, message)) or not seen:
+            taken = False
+        elif self.loaded >= self.size:
+            lane.complete = taken = False
+            lane.tail = _before(place)
+        else:
+            taken = True
+            self._load(lane, message)
         if not taken and (lane.missed is None or place < lane.missed):
             lane.missed = place
         return taken
-
-    def _offered(self, lane: Lane, message: Message, place: Place) -> bool:
-        seen = lane.tail is not None and place <= lane.tail
-        if self._left_behind(lane, message):
-            return False
-        if not (lane.complete or seen):
-            return False
-        if self.loaded >= self.size:
-            lane.complete = False
-            lane.tail = _before(place)
-            return False
-        self._load(lane, message)
-        return True
 
     def park(self, message: Message) -> None:
         """Take what is not in the store; it runs after all of its key that sorts before it."""
@@ -197,7 +199,9 @@ class Window:
         key = self._keys.get(name)
         if key is None or not any(each is message for each in key.waiting):
             return
-        key.waiting = deque(each for each in key.waiting if each is not message)
+        left = [each for each in key.waiting if each is not message]
+        key.waiting.clear()
+        key.waiting.extend(left)
         self.held.pop(message.number, None)
         self.loaded -= 1
         self._notice(key)
@@ -230,7 +234,8 @@ class Window:
                 if not self.exclusive:
                     self._forget(key)
                 continue
-            message = queue.popleft()
+            message = queue[0]
+            del queue[0]
             self.loaded -= 1
             self._notice(key)
             if self.exclusive:
@@ -257,11 +262,13 @@ class Window:
             self._queue(key)
             self._forget(key)
 
-    def settled(self, message: Message) -> None:
-        """Stop holding a message: its turn has been committed, or it is gone."""
-        self.held.pop(message.number, None)
+    def settled(self, *messages: Message) -> None:
+        """Stop holding messages: their turns have been committed, or they are gone."""
+        held = self.held
+        for message in messages:
+            held.pop(message.number, None)
         if self._gone is not None:
-            self._gone.add(message.number)
+            self._gone.update([message.number for message in messages])
 
     def again(self, message: Message) -> None:
         """Put a message back in its place: its turn did not happen."""
@@ -418,7 +425,7 @@ class Window:
                 lane.behind[page.key] = place
             else:
                 lane.tail = place
-                if self._left_behind(lane, message):
+                if self.keyed and self._left_behind(lane, message):
                     continue
             if message.number in self.held or message.number in gone or not knows(message):
                 continue
@@ -498,7 +505,7 @@ class Window:
 
     def _left_behind(self, lane: Lane, message: Message) -> bool:
         """Say whether a message stays in the store because of its key."""
-        if not self.keyed or message.key is None:
+        if message.key is None:
             return False
         if message.key in lane.behind:
             place, loaded = lane.place(message), lane.behind[message.key]
@@ -520,7 +527,7 @@ class Window:
 
     def _load(self, lane: Lane, message: Message) -> None:
         key = self._key(message)
-        queue = key.lane(due=lane.due)
+        queue = key.due if lane.due else key.waiting
         if queue and (queue[-1].number < 0 or lane.place(queue[-1]) > lane.place(message)):
             insort(queue, message, key=lane.order)
         else:

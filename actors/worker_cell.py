@@ -147,12 +147,13 @@ class WorkerCell(Cell):
         if not self._still_there(message):
             mailbox.vanished(message)
             return
-        if message.expires_at is not None and message.expires_at <= environment.clock.now():
+        now = environment.clock.now()
+        if message.expires_at is not None and message.expires_at <= now:
             mailbox.settling.expired(message)
             mailbox.finished(message)
             return
         spec = mailbox.spec
-        turn = Turn(environment, spec.name, message, environment.clock.now(), self.lock)
+        turn = Turn(environment, spec.name, message, now, self.lock)
         behaviour = spec.behaviour
         activation = None
         if behaviour.factory is not None:
@@ -169,13 +170,13 @@ class WorkerCell(Cell):
             turn.seal()
             mailbox.settling.failed(turn, activation, error)
             return
-        turn.thread = threading.current_thread()
         self.turn = turn
         environment.slots.note(self._slot, message.number)
         if behaviour.is_async:
             self._begin(turn, activation, value)
             return
         if spec.timeout is not None:
+            turn.thread = threading.current_thread()
             turn.deadline = monotonic() + spec.timeout
             self._watch(turn.deadline)
         self._end(turn, activation, self._attempt(turn, activation, value))
@@ -271,7 +272,7 @@ class WorkerCell(Cell):
 
     def _stage_told(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         mailbox = self.mailbox
-        unit.turn, unit.settle = turn, mailbox.settling.ended
+        unit.turn, unit.settler = turn, mailbox.settling
         if activation is not None:
             with mailbox.lock:
                 activation.pending += 1
@@ -355,10 +356,8 @@ class WorkerCell(Cell):
         acknowledgement finds that out. One with a deadline may also have been read from the store
         before its timer was heard of, and be done.
         """
-        if message.gone:
-            return False
-        if message.name is None and message.due is None:
-            return True
+        if message.gone or (message.name is None and message.due is None):
+            return not message.gone
         return bool(self.environment.store.present([message.number]))
 
     def _decode(self, message: Message) -> Any:

@@ -20,7 +20,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from itertools import takewhile
+from itertools import groupby, takewhile
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
@@ -304,7 +305,7 @@ class Committer:
 
     def _write(self, group: list[Unit], own: Unit | None) -> None:
         for unit in group:
-            if unit.overtaken:
+            if unit.lineage is not None and unit.overtaken:
                 unit.outcome = Outcome.AGAIN
         fresh = [unit for unit in group if unit.outcome is None]
         try:
@@ -337,9 +338,7 @@ class Committer:
         with self._lock:
             if watched and self.seen is not None:
                 self.seen = written.last
-        for unit in group:
-            if unit.settle is not None:
-                call(unit.settle, unit)
+        _tell(group)
         call(hooks.committed, group, written)
         staged = [unit for unit in group if unit.staged]
         if staged:
@@ -352,7 +351,8 @@ class Committer:
             if roomy:
                 call(self._hooks.room)
         for unit in group:
-            wake(unit)
+            if unit.waiter is not None:
+                wake(unit)
 
     def _settle_written(self, group: Sequence[Unit], written: Written | None) -> list[Unit]:
         """Settle those at the head of a group that were written; returns the others."""
@@ -462,3 +462,14 @@ class Committer:
         return (
             not self._eager and len(self._queue) <= _FEW and monotonic() - self._sent_at < _LATELY
         )
+
+
+def _tell(group: Sequence[Unit]) -> None:
+    """Tell each unit what became of it, in their order; those that stand together together."""
+    for settler, units in groupby(group, attrgetter("settler")):
+        if settler is not None:
+            call(settler.ended, list(units))
+            continue
+        for unit in units:
+            if unit.settle is not None:
+                call(unit.settle, unit)

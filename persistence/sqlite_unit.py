@@ -8,6 +8,7 @@ statements of the user's is written by itself, in its order.
 from __future__ import annotations
 
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -399,7 +400,7 @@ def forget(units: Sequence[Unit]) -> None:
         for message in unit.told:
             message.number = 0
         unit.outcome, unit.error = None, None
-        unit.results, unit.removed, unit.kept, unit.dropped = [], (), (), ()
+        unit.results = unit.removed = unit.kept = unit.dropped = ()
 
 
 def taken(error: Exception) -> bool:
@@ -425,16 +426,12 @@ def _alike_sql(length: int, *, keyed: bool) -> str:
     )
 
 
-def _alike(m: Message) -> tuple[Any, ...]:
-    """Return what rows of one quick insert must share."""
-    return (
-        m.mailbox, m.kind, m.version, m.due, m.told_at, m.cause, m.sender, m.headers, m.retain,
-        m.priority, m.expires_at,
-    )  # fmt: skip
-
-
-def _row(m: Message) -> tuple[Any, ...]:
-    return (
-        m.number, m.mailbox, m.kind, m.version, m.key, m.body, m.due, m.name, m.told_at, m.cause,
-        m.sender, m.headers, m.retain, m.priority, m.expires_at,
-    )  # fmt: skip
+# What rows of one quick insert must share.
+_alike: Callable[[Message], tuple[Any, ...]] = attrgetter(
+    "mailbox", "kind", "version", "due", "told_at", "cause", "sender", "headers", "retain",
+    "priority", "expires_at",
+)  # fmt: skip
+_row: Callable[[Message], tuple[Any, ...]] = attrgetter(
+    "number", "mailbox", "kind", "version", "key", "body", "due", "name", "told_at", "cause",
+    "sender", "headers", "retain", "priority", "expires_at",
+)  # fmt: skip

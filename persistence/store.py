@@ -295,6 +295,14 @@ class Lineage:
         self.generation = 0
 
 
+class Settler(Protocol):
+    """Learns what became of a mailbox's turns."""
+
+    def ended(self, units: Sequence[Unit]) -> None:
+        """Take units whose outcome is known, in commit order."""
+        ...
+
+
 class Unit:
     """One all-or-nothing piece of a group: a turn, or what one call outside a turn does.
 
@@ -312,6 +320,7 @@ class Unit:
         error: why it failed.
         results: what each operation gave: a tell its number (0: kept what was there), a cancel a
             bool, a statement its row count.
+        settler: told of the turns of one mailbox that stand together in a group, at once.
         removed: numbers of the messages that it cancelled or replaced, or dropped to make room.
         dropped: those of them that were dropped to make room.
         kept: messages that ``if_exists="keep"`` or ``dedupe`` did not tell.
@@ -320,7 +329,8 @@ class Unit:
 
     __slots__ = ("ack", "dropped", "error", "fate", "follows", "generation", "kept", "lead",
                  "lineage", "ops",
-                 "outcome", "removed", "results", "settle", "size", "staged", "state", "tells",
+                 "outcome", "removed", "results", "settle", "settler", "size", "staged",
+                 "state", "tells",
                  "turn", "waiter")  # fmt: skip
 
     def __init__(
@@ -348,12 +358,13 @@ class Unit:
         self.size = size
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
-        self.results: list[Any] = []
+        self.results: Sequence[Any] = ()
         self.removed: Sequence[int] = ()
         self.dropped: Sequence[int] = ()
         self.kept: Sequence[Message] = ()
         #: What the runtime keeps with it, for its own use after the commit.
         self.turn: Any = None
+        self.settler: Settler | None = None
         self.waiter: Any = None
         self.lead = False
         self.follows = False

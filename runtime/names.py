@@ -40,6 +40,8 @@ def check_key(key: str | int | None) -> None:
 
 
 def _check_utf8(what: str, text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -7,6 +7,7 @@ caller's own transaction; else they are committed at once.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..actors.messages import PLAIN, encode, is_record, kind_of
@@ -18,7 +19,7 @@ from .landing import Landings
 from .names import check_target, check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
     from ..actors.mail import MailboxSpec
@@ -128,7 +129,7 @@ class Sender:
         ops: list[Op] = [target.build(message) for message in messages]
         if not ops:
             return []
-        return self.run(target.with_room(ops), connection, timeout) or [0] * len(ops)
+        return list(self.run(target.with_room(ops), connection, timeout)) or [0] * len(ops)
 
     def publish(self, topic: str, message: Any) -> int:
         """See Runtime.publish."""
@@ -234,7 +235,7 @@ class Sender:
 
     # --- running -----------------------------------------------------------------------------
 
-    def run(self, ops: list[Op], connection: Any, timeout: float | None = None) -> list[Any]:
+    def run(self, ops: list[Op], connection: Any, timeout: float | None = None) -> Sequence[Any]:
         """Join the turn, or write through the connection, or commit now; returns the results.
 
         Empty when they have joined a turn: nothing is known before its commit.
@@ -264,7 +265,7 @@ class Sender:
 
     async def run_async(
         self, ops: list[Op], connection: Any, timeout: float | None = None
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """Do what :meth:`run` does, without blocking the event loop."""
         import asyncio
 
@@ -283,7 +284,7 @@ class Sender:
 
     def _when_there_is_room(
         self, ops: list[Op], rooms: list[Room], timeout: float | None
-    ) -> list[Any]:
+    ) -> Sequence[Any]:
         """Look for room now and then, and try again."""
         until = None if timeout is None else monotonic() + timeout
         nap = _FIRST_NAP
@@ -313,25 +314,22 @@ class Sender:
 class _Target:
     """Turns values into messages for one mailbox, with what all of them share."""
 
-    __slots__ = ("_due", "_expires_at", "_key", "_now", "_priority", "_row", "_spec")
+    __slots__ = ("_due", "_encode", "_expires_at", "_key", "_now", "_priority", "_row", "_spec")
 
     def __init__(  # noqa: PLR0917  (built by one caller)
         self, row: MailboxRow, spec: MailboxSpec | None, key: str | int | None, due: int | None,
         now: int, priority: int, expires_at: int | None,
     ) -> None:  # fmt: skip
         self._row, self._spec, self._key, self._due = row, spec, key, due
+        self._encode = spec.behaviour.accepts.encode if spec is not None else partial(_foreign, row)
         self._now, self._priority, self._expires_at = now, priority, expires_at
 
     def build(self, value: Any) -> Message:
         """Check a value, and make the message of it."""
-        row, spec = self._row, self._spec
-        if spec is not None:
-            kind, version, body, decoded = spec.behaviour.accepts.encode(value)
-        else:
-            kind, version, body, decoded = *_encode_for(row, value), None
+        kind, version, body, decoded = self._encode(value)
         return Message(
-            row.id, kind, body, _key(row.name, spec, row, value, self._key), self._due, None,
-            version, self._now, priority=self._priority, expires_at=self._expires_at,
+            self._row.id, kind, body, _key(self._spec, self._row, value, self._key), self._due,
+            None, version, self._now, priority=self._priority, expires_at=self._expires_at,
             value=decoded,
         )  # fmt: skip
 
@@ -351,28 +349,28 @@ class _Target:
 def unit_of(ops: list[Op]) -> Unit:
     """Return the unit for operations outside a turn."""
     messages = [op for op in ops if isinstance(op, Message)]
-    size = _OVERHEAD + sum(len(message.body) + 64 for message in messages)
+    size = _OVERHEAD + sum([len(message.body) + 64 for message in messages])
     if len(messages) == len(ops):
         return Unit(tells=messages, size=size)
     return Unit(ops=ops, size=size)
 
 
-def _encode_for(row: MailboxRow, value: Any) -> tuple[str, int, bytes]:
+def _foreign(row: MailboxRow, value: Any) -> tuple[str, int, bytes, None]:
     """Encode for a mailbox that only the store knows: its kinds are known, its types are not."""
     kind, version = kind_of(type(value)) if is_record(type(value)) else (PLAIN, 1)
     kinds = row.declaration.kinds
     if kinds and kind not in kinds:
         msg = f"mailbox {row.name!r} takes {' or '.join(kinds)}, got a message of kind {kind!r}"
         raise MessageError(msg)
-    return kind, version, encode(value, f"mailbox {row.name!r}")
+    return kind, version, encode(value, f"mailbox {row.name!r}"), None
 
 
 def _key(
-    name: str, spec: MailboxSpec | None, row: MailboxRow, value: Any, key: str | int | None
+    spec: MailboxSpec | None, row: MailboxRow, value: Any, key: str | int | None
 ) -> str | None:
     """Return the key that a message is for; MessageError where it is missing or has no place."""
-    keyed = spec.keyed if spec is not None else row.declaration.keyed
-    if not keyed:
+    name = row.name
+    if not (spec.keyed if spec is not None else row.declaration.keyed):
         if key is not None:
             msg = f"mailbox {name!r} is not keyed: tell without key={key!r}, or declare keyed=True"
             raise MessageError(msg)
