@@ -12,6 +12,7 @@ from callboard.clock import monotonic
 
 from .guide import Typed
 from .pages import ROOT
+from .processes import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +40,7 @@ class Terminal(Typed):
         """Type its commands, and wait for what stands below each."""
         if not fence.startswith("$ "):
             fence = "".join(f"$ {line}\n" for line in fence.splitlines())
-        for part in fence.split("$ ")[1:]:
+        for part in re.split(r"^\$ ", fence, flags=re.MULTILINE)[1:]:
             command, *shown = part.splitlines()
             self._enter(command, shown)
 
@@ -50,19 +51,23 @@ class Terminal(Typed):
         self.say('echo "ended $?"')
         if command.startswith("kill"):
             self.say("wait")
-        patterns = Counter(_pattern(line) for line in shown if line != "^C") + Counter(["ended 0"])
-        for pattern, times in patterns.items():
+        self._see("ended 0", 1, begun, LONG)
+        for pattern, times in Counter(_pattern(line) for line in shown if line != "^C").items():
             self._see(pattern, times, begun)
         if interrupted:
             self.say('kill -INT $!; wait $!; echo "interrupted $?"')
             self._see("interrupted 0", 1, begun)
         self.typed += 1
 
-    def _see(self, pattern: str, times: int, begun: int) -> None:
-        until = monotonic() + LONG
-        while sum(bool(re.fullmatch(pattern, line)) for line in self.lines[begun:]) < times:
+    def _see(self, pattern: str, times: int, begun: int, patience: float = PATIENCE) -> None:
+        def count(pattern: str) -> int:
+            return sum(bool(re.fullmatch(pattern, line)) for line in self.lines[begun:])
+
+        until = monotonic() + patience
+        while count(pattern) < times:
             assert monotonic() < until, "\n".join(self.lines)
-            assert not re.fullmatch("ended [1-9].*", self.take(LONG)), "\n".join(self.lines)
+            assert not count("ended [1-9].*"), "\n".join(self.lines)
+            self.take(patience)
 
 
 def _pattern(line: str) -> str:
@@ -97,6 +102,13 @@ def readme(page: Page, _: Mapping[str, str]) -> str:
             (fence,) = (each for each in fences if word in each)
             terminal.follow(fence)
         return f"{terminal.typed} commands"
+
+
+def own_tests(page: Page) -> str:
+    """Run the tests that it shows."""
+    page.write(*page.files)
+    page.follow("pytest")
+    return f"{len(page.files)} files"
 
 
 #: Those that are followed in this way.

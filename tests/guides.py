@@ -20,12 +20,14 @@ from callboard.clock import monotonic
 
 from .guide import Page
 from .guide_hosts import GUIDES
-from .guide_terminal import LONG, READ
+from .guide_terminal import LONG, READ, own_tests
 from .pages import ROOT
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+#: What is checked in the environment that the commands of a page have made.
+CHECKS = GUIDES | {"docs/howto/testing.md": (own_tests,)}
 #: Pages followed at a time: mostly they wait for the next minute.
 WIDTH = 3
 
@@ -73,10 +75,10 @@ def follow(root: Path, pages: list[str]) -> list[str]:
         begun = {
             path: pool.submit(install, place(root, path, "install"), env)
             for path in pages
-            if path in GUIDES
+            if path in CHECKS
         }
         good = [path for path, future in begun.items() if told(path, future)]
-        checks = [(path, check) for path in good for check in GUIDES[path]]
+        checks = [(path, check) for path in good for check in CHECKS[path]]
         running = {
             f"{path}, {check.__name__}": pool.submit(check, place(root, path, check.__name__))
             for path, check in checks
@@ -90,7 +92,7 @@ def follow(root: Path, pages: list[str]) -> list[str]:
 
 def main() -> None:
     """Follow all pages, or those that are named; print what was measured."""
-    pages = sys.argv[1:] or [*READ, *GUIDES]
+    pages = sys.argv[1:] or [*READ, *CHECKS]
     with tempfile.TemporaryDirectory(prefix="callboard-") as folder:
         bad = follow(Path(folder).resolve(), pages)
     sys.exit(f"guides: FAILED: {'; '.join(bad)}" if bad else 0)
