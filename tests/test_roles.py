@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,6 +32,40 @@ def test_a_client_rings_the_owner_after_its_commit(board: Board) -> None:
         engine.pulse = lambda: None  # type: ignore[method-assign]
         client.tell("jobs", 1)
         assert handled.wait(PATIENCE)
+    client.stop()
+
+
+def test_a_ring_during_a_look_is_followed_by_another_look(board: Board) -> None:
+    """What is told when a look has read already would wait for the owner's own next one."""
+    looked, rung, go, second = (threading.Event() for _ in range(4))
+    board.rt.mailbox("jobs", lambda n: second.set() if n == 2 else None)
+    client = Runtime(board.rt._config.path, clock=board.clock)
+    with board:
+        engine = board.rt._host.engine
+        assert engine is not None
+        engine.pulse = lambda: None  # type: ignore[method-assign]
+        ring, write = engine.ring, board.rt._store.write
+
+        def heard() -> None:
+            ring()
+            if looked.is_set():
+                rung.set()
+
+        def slowly(*args: Any, **kwargs: Any) -> Any:
+            written = write(*args, **kwargs)
+            if not looked.is_set():
+                looked.set()
+                assert go.wait(PATIENCE)
+            return written
+
+        engine.ring = heard  # type: ignore[method-assign]
+        board.rt._store.write = slowly  # type: ignore[method-assign]
+        client.tell("jobs", 1)
+        assert looked.wait(PATIENCE)
+        client.tell("jobs", 2)
+        assert rung.wait(PATIENCE)
+        go.set()
+        assert second.wait(PATIENCE)
     client.stop()
 
 
