@@ -60,7 +60,7 @@ class Listen(msgspec.Struct, tag="listen", tag_field="verb"):
 class Look(msgspec.Struct, tag="look", tag_field="verb"):
     """Client to owner: show the supervision tree as it lives; answered with Shown."""
 
-    id: int
+    id: Number
 
 
 class Rehearse(msgspec.Struct, tag="rehearse", tag_field="verb"):
@@ -113,7 +113,7 @@ class Failure(msgspec.Struct, tag="failure", tag_field="verb"):
 class Shown(msgspec.Struct, tag="shown", tag_field="verb"):
     """Owner to client: JSON of what was asked for, an ActorInfo or a Simulation."""
 
-    id: int
+    id: Number
     body: msgspec.Raw
 
 

@@ -152,14 +152,15 @@ _values = st.one_of(
     st.sampled_from(["plain", "item", "cart", "json", "Item", "*", "*a*", "n.ews"]),
     st.lists(st.integers(0, 3), max_size=2), st.just({"n": 3}), st.just(100),
 )  # fmt: skip
-_FIELDS = ["id", "mailbox", "kind", "version", "body", "key", "pattern", "topic", "events"]
+_FIELDS = ["id", "mailbox", "kind", "version", "body", "key", "pattern", "topic", "events",
+           "seconds", "number"]  # fmt: skip
 _honest = st.builds(
     lambda verb, fields: frame(verb=verb, **fields),
-    st.sampled_from(["ask", "drop", "listen", "leave", "said", "look", "sudo"]),
+    st.sampled_from(["ask", "drop", "listen", "leave", "said", "look", "rehearse", "sudo"]),
     st.fixed_dictionaries(
         {"id": st.integers(0, 3), "mailbox": st.sampled_from(["plain", "cart"]),
          "kind": st.just("json"), "version": st.just(1), "pattern": st.just("*"),
-         "topic": st.just("t"), "body": st.just(100)}
+         "topic": st.just("t"), "body": st.just(100), "seconds": st.just(1)}
     ).flatmap(lambda good: st.dictionaries(st.sampled_from(_FIELDS), _values, max_size=2).map(
         lambda bad: good | bad)),
 )  # fmt: skip
