@@ -288,7 +288,9 @@ def _answer(desk: Desk, select: str, n: int, empty: str, timeout: float = 5.0) -
     names, rows, more = desk.rt.select(select, limit=n, timeout=timeout)
     if more:
         desk.say(f"there are more than these {n}: -n shows more")
-    return Listing([dict(zip(names, map(_plain, row), strict=True)) for row in rows], empty)
+    return Listing(
+        [dict(zip(names, map(_plain, row), strict=True)) for row in rows], empty, whole=True
+    )
 
 
 def _first(desk: Desk, found: Sequence[Any], n: int, empty: str) -> Listing:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Format = Literal["table", "json", "jsonl", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
 
+# Smaller numbers are shown to the thousandth: seconds, above all.
+_EXACT = 10
 #: The longest text in a cell of a table; JSON lines are never shortened.
 LONGEST = 60
 #: What a table leaves out because it fills the screen, and one record shows below the rest.
@@ -41,10 +43,18 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Records of one kind, and what to say to people when there are none."""
+    """Records of one kind.
+
+    Attributes:
+        records: they.
+        empty: what to say to people when there are none.
+        whole: a table has columns too in which nothing stands.
+
+    """
 
     records: Sequence[Any]
     empty: str
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ def render(result: Any, form: Format) -> str:
     if isinstance(result, Said):
         return result.text
     if isinstance(result, Listing):
-        return _table(result.records) if result.records else result.empty
+        return _table(result) if result.records else result.empty
     if isinstance(result, Value):
         import msgspec
 
@@ -131,7 +141,7 @@ def cell(value: Any) -> object:
     if isinstance(value, int):
         return value
     if isinstance(value, float):
-        return f"{value:,.1f}" if abs(value) >= 10 or not value else f"{value:.3g}"  # noqa: PLR2004
+        return f"{value:,.1f}" if abs(value) >= _EXACT else f"{value:.3f}"
     if isinstance(value, datetime):
         return shown(value)
     text = value if isinstance(value, str) else _json(value)
@@ -152,12 +162,13 @@ def _clean(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
-def _table(records: Sequence[Any]) -> str:
+def _table(listing: Listing) -> str:
     """Lay records out; a column in which nothing stands would only make the lines too long."""
-    all_fields = [*map(fields, records)]
-    names = [name for name in all_fields[0] if name not in _LEFT_OUT
-             and any(found[name] not in _NOTHING for found in all_fields)]  # fmt: skip
-    rows = [[_numbered(name, found[name]) for name in names] for found in all_fields]
+    records = [*map(fields, listing.records)]
+    names = [name for name in records[0] if listing.whole or name not in _LEFT_OUT]
+    if not listing.whole:
+        names = [name for name in names if any(each[name] not in _NOTHING for each in records)]
+    rows = [[_numbered(name, each[name]) for name in names] for each in records]
     return columns(rows, [name.replace("_", " ") for name in names])
 
 

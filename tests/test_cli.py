@@ -264,8 +264,10 @@ def test_a_table_has_no_empty_column_and_numbers_that_are_names_are_plain() -> N
              {"id": 2, "told": 7, "key": None, "note": "", "took": None}]  # fmt: skip
     head, _, first, _ = render.render(render.Listing(found, ""), "table").splitlines()
     assert head.split() == ["id", "told", "took"]
-    assert first.split() == ["100001", "100,001", "0.00123"]
+    assert first.split() == ["100001", "100,001", "0.001"]
     assert render.cell(250.55) == "250.6"
+    whole = render.render(render.Listing([{"null": None}], "", whole=True), "table")
+    assert whole.split() == ["null", "------"]
     assert "owner  4602" in render.render({"owner": 4602, "told": 1000}, "table")
 
 
