@@ -33,12 +33,13 @@ def select(path: Path, sql: str, limit: int, seconds: float) -> tuple[list[str],
     Raises:
         MessageError: it does not only read, or it is wrong.
         SelectTimeout: it did not end in so many seconds.
+        KeyboardInterrupt: Ctrl-C came.
         StoreError: the store refuses.
 
     """
     connection = connect(path, durability="full", readonly=True)
+    until = monotonic() + seconds
     try:
-        until = monotonic() + seconds
         connection.set_authorizer(_authorize)
         connection.set_progress_handler(lambda: monotonic() > until, _STEPS)
         cursor = connection.execute(sql)
@@ -46,6 +47,9 @@ def select(path: Path, sql: str, limit: int, seconds: float) -> tuple[list[str],
         rows = cursor.fetchmany(limit + 1)
         return names, rows[:limit], len(rows) > limit
     except (sqlite3.Error, sqlite3.Warning) as error:
+        interrupted = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+        if interrupted and monotonic() <= until:
+            raise KeyboardInterrupt from error  # it struck in a look at the time, and is lost there
         raise _said(error, path, seconds) from error
     finally:
         connection.close()

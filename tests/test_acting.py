@@ -331,6 +331,25 @@ def test_a_question_in_sql_that_is_wrong_or_two_is_refused(board: Board) -> None
             board.rt.select(sql)
 
 
+def test_ctrl_c_ends_a_question_in_sql_as_what_it_is(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board.start()
+    looks = iter([0.0, KeyboardInterrupt(), 1.0])
+
+    def look() -> float:
+        found = next(looks)
+        if isinstance(found, KeyboardInterrupt):
+            raise found
+        return found
+
+    monkeypatch.setattr("callboard.persistence.sqlite_select.monotonic", look)
+    with pytest.raises(KeyboardInterrupt):
+        board.rt.select(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
+        )
+
+
 def test_a_question_in_sql_ends_in_its_time(board: Board) -> None:
     board.start()
     endless = (
