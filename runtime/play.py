@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import traceback
 from contextvars import copy_context
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     from ..actors.aio import Loop
     from ..actors.mail import MailboxSpec
     from ..actors.turn import Turn
+    from ..actors.worker import WorkerActor
     from ..persistence.store import Store
 
     Ended: TypeAlias = queue.SimpleQueue[tuple[Any, BaseException | None]]
+
+logger = logging.getLogger("callboard")
 
 
 class Play:
@@ -105,11 +109,22 @@ class Play:
             Activation(key).restore(worker, codec, message.mailbox, self._store)
             self._before = _plain(codec.encode(worker.state))
         worker.on_start()
-        enter(turn)
-        worker._context = context  # noqa: SLF001  (the two are one piece)
-        turn.result = self._finish(lambda: worker.on_receive(value))
-        if codec is not None:
-            self._after = _plain(codec.encode(worker.state))
+        try:
+            enter(turn)
+            worker._context = context  # noqa: SLF001  (the two are one piece)
+            turn.result = self._finish(lambda: worker.on_receive(value))
+            if codec is not None:
+                self._after = _plain(codec.encode(worker.state))
+        finally:
+            self._stop(worker)
+
+    def _stop(self, worker: WorkerActor) -> None:
+        """Have the object let go of what it has opened; what it raises is logged, as always."""
+        self._turn.seal()  # on_stop belongs to no turn
+        try:
+            worker.on_stop()
+        except BaseException:
+            logger.exception("on_stop of a simulated %s raised", self._spec.name)
 
     def _finish(self, start: Callable[[], Any]) -> Any:
         """Return what a handler gives, a coroutine's when it has ended."""

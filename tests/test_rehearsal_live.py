@@ -18,6 +18,7 @@ from callboard import (
     NotStarted,
     RemoteError,
     Runtime,
+    WorkerActor,
 )
 from callboard.runtime import desk, stage
 
@@ -66,10 +67,12 @@ def untouched_by(rt: Runtime, mailbox: str) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+@pytest.mark.parametrize("who", ["client", "owner"])
 def test_the_owners_code_shows_what_a_message_would_do_and_nothing_is_stored(
-    owner: Runtime, client: Runtime
+    owner: Runtime, client: Runtime, who: str
 ) -> None:
     before = content(owner)
+    client = owner if who == "owner" else client
     found = client.simulate("shop", {"bolt": 2}, key="paris")
     assert (found.outcome, found.result) == ("handled", 2)
     assert found.before == {"items": {"nut": 1}}
@@ -85,6 +88,34 @@ def test_the_owners_code_shows_what_a_message_would_do_and_nothing_is_stored(
     assert content(owner) == before
     assert owner.ask("shop", {"nut": 1}, key="paris") == 1  # its own object is as it was
     assert owner.state("shop", "paris").items == {"nut": 2}
+
+
+@pytest.mark.parametrize("outcome", ["handled", "failed: ValueError"])
+def test_its_object_is_another_one_that_is_started_and_stopped(
+    owner: Runtime, client: Runtime, outcome: str
+) -> None:
+    life: list[str] = []
+
+    class Desk(WorkerActor):
+        def on_start(self) -> None:
+            life.append("start")
+
+        def on_receive(self, message: int) -> None:
+            life.append("runs")
+            if outcome != "handled":
+                raise ValueError(message)
+
+        def on_stop(self) -> None:
+            life.append("stop")
+            owner.tell("mail", "bye")  # belongs to no turn: refused, and logged
+
+    owner.mailbox("desk", Desk)
+    before = content(owner)
+    found = client.simulate("desk", 1)
+    assert found.outcome.startswith(outcome)
+    assert life == ["start", "runs", "stop"]
+    assert found.effects == ()
+    assert content(owner) == before
 
 
 def test_while_others_are_handled_and_commit_a_simulated_turn_leaves_no_trace(
