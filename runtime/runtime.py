@@ -1254,8 +1254,8 @@ class Runtime:
 
         It runs here where this process declares the mailbox, whatever its role, else in the process
         that owns the store: on a thread of its own (a coroutine: on the loop of the handlers), with
-        an object of its own (``on_start``, ``on_stop``), on the actor's committed state. Everything else goes on beside it. It
-        blocks the calling thread.
+        an object of its own (``on_start`` and ``on_stop`` too), on the actor's committed state.
+        Everything else goes on beside it. It blocks the calling thread.
 
         Nothing is stored. What joins the turn is shown; whatever else the handler would write, in
         its thread, its tasks and ``asyncio.to_thread``, is refused, then and later. What it does
