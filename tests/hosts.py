@@ -148,13 +148,13 @@ class Server(Child):
         """Wait until a message was handled."""
         self.says(rf"^got \d+ {n}$")
 
-    def says(self, pattern: str, patience: float = PATIENCE) -> None:
-        """Wait for what matches, unless it has come already.
+    def says(self, pattern: str, patience: float = PATIENCE, since: int = 0) -> None:
+        """Wait for what matches, unless it has come already, after so many lines.
 
         It may be in the middle of a line: two threads print their texts first, their ends after.
         """
         until = monotonic() + patience
-        while not any(re.search(pattern, line) for line in self.lines):
+        while not any(re.search(pattern, line) for line in self.lines[since:]):
             assert monotonic() < until, "\n".join(self.lines)
             self.take(patience)
 
