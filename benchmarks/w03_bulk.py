@@ -24,6 +24,7 @@ def bulk(folder: Path, size: int) -> dict[str, float]:
         rt.tell_many("small", messages[start : start + 1000])
     took = perf_counter() - began
     expect("waiting", rt.mailboxes()[0].waiting, size + 1)
+    rt.stop()
     return {"per s": size / took}
 
 

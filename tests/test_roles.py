@@ -12,6 +12,7 @@ import pytest
 from callboard import Runtime
 from callboard.clock import monotonic
 from callboard.errors import StoreError
+from callboard.runtime.engine import Engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,21 +36,30 @@ def test_a_client_rings_the_owner_after_its_commit(board: Board) -> None:
     client.stop()
 
 
-def test_a_ring_during_a_look_is_followed_by_another_look(board: Board) -> None:
+def test_a_ring_during_a_look_is_followed_by_another_look(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is told when a look has read already would wait for the owner's own next one."""
     looked, rung, go, second = (threading.Event() for _ in range(4))
-    board.rt.mailbox("jobs", lambda n: second.set() if n == 2 else None)
+    ring = Engine.ring
+
+    def heard(engine: Engine) -> None:
+        ring(engine)
+        if looked.is_set():
+            rung.set()
+
+    monkeypatch.setattr(Engine, "ring", heard)
+    monkeypatch.setattr(Engine, "pulse", lambda _: None)
+
+    def work(n: int) -> None:
+        if n == 2:
+            second.set()
+        second.wait(PATIENCE)  # the first one's own commit would look as well
+
+    board.rt.mailbox("jobs", work, workers=2)
     client = Runtime(board.rt._config.path, clock=board.clock)
     with board:
-        engine = board.rt._host.engine
-        assert engine is not None
-        engine.pulse = lambda: None  # type: ignore[method-assign]
-        ring, write = engine.ring, board.rt._store.write
-
-        def heard() -> None:
-            ring()
-            if looked.is_set():
-                rung.set()
+        write = board.rt._store.write
 
         def slowly(*args: Any, **kwargs: Any) -> Any:
             written = write(*args, **kwargs)
@@ -58,7 +68,6 @@ def test_a_ring_during_a_look_is_followed_by_another_look(board: Board) -> None:
                 assert go.wait(PATIENCE)
             return written
 
-        engine.ring = heard  # type: ignore[method-assign]
         board.rt._store.write = slowly  # type: ignore[method-assign]
         client.tell("jobs", 1)
         assert looked.wait(PATIENCE)
