@@ -298,13 +298,14 @@ class Window:
         held = self.held.get(message.number)
         if held is not None:
             key = self._keys.get(message.key if self.keyed else None)
-            queue = key.due if key is not None and held.due is not None else None
-            queue = queue if queue is not None or key is None else key.waiting
-            if queue is None or held not in queue:
+            queue = None if key is None else key.lane(due=held.due is not None)
+            if key is None or queue is None or held not in queue:
                 return False
             queue.remove(held)
             self.loaded -= 1
             del self.held[message.number]
+            self._notice(key)
+            self._forget(key)
         if self._gone is not None:
             self._gone.add(message.number)
         return True

@@ -275,3 +275,14 @@ def test_a_hundred_thousand_of_one_key_delay_another_by_at_most_one_page(tmp_pat
         assert len(taken) <= PER_KEY
     assert read <= 2 * WINDOW
     store.close()
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_when_all_that_was_loaded_is_taken_out_the_next_are_read(*, keyed: bool) -> None:
+    """What has expired leaves room, and nobody else may come by."""
+    stored = [message(n, str(n) if keyed else None) for n in range(1, 11)]
+    window = Window(keyed=keyed, size=4, per_key=2)
+    fill(window, stored)
+    for each in stored[:4]:
+        assert window.take_out(each)
+    assert run(window, *stored[4:]) == [5, 6, 7, 8, 9, 10]
