@@ -107,6 +107,7 @@ class Host:
         self._line: Line | None = None
         self._laying = threading.Lock()  # not the host's own: a stop holds that for long
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._starts = 0
         self._commits = 0
         self._counts = (0, 0)
         self.committer = parts.committer(store, _ClientHooks(self._ringer, self._said))
@@ -180,6 +181,7 @@ class Host:
             self.store.renew()
             self._refuse_newer()
             self.failure = None
+            self._starts += 1
             self.ended.clear()
             self._loop = loop
             if self._take():
@@ -198,14 +200,22 @@ class Host:
             self._say("standby", owner=pid)
             self._parts.stand_by(self._ownership, lambda: self._take_over(monotonic() - since))
 
-    def stop(self, timeout: float) -> None:
-        """Become a client again, and close the store; the next call opens it again."""
+    def stop(self, timeout: float, start: int | None = None) -> None:
+        """Become a client again, and close the store; the next call opens it again.
+
+        Args:
+            timeout: seconds for running handlers.
+            start: which start is to be undone; nothing happens where it was started again since.
+
+        """
         seal.check()
         if self._on_own_thread():
             # A handler cannot wait for itself: the rest is done by a thread that can.
-            self._parts.aside(lambda: self.stop(timeout))
+            self._parts.aside(lambda: self.stop(timeout, start))
             return
         with self._lock:
+            if start not in (None, self._starts):
+                return
             if self.started:
                 self._stop(timeout)
             self.committer.close()
@@ -443,7 +453,8 @@ class Host:
     def _give_up(self, error: BaseException) -> None:
         """Stop because a part that cannot be missed keeps failing, or ownership is lost."""
         self.failure = error
-        self._parts.aside(lambda: self.stop(1.0))
+        start = self._starts
+        self._parts.aside(lambda: self.stop(1.0, start))
 
     def _refuse_newer(self) -> None:
         if self.store.schema > SCHEMA:

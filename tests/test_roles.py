@@ -15,6 +15,7 @@ from callboard.errors import StoreError
 from callboard.runtime.engine import Engine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from callboard.runtime.testing import Board
@@ -112,6 +113,22 @@ def test_run_ends_with_an_error_when_a_system_actor_gives_up(
         rt.run()
     assert caught.value.code == 1
     assert "the timers keep failing" in capfd.readouterr().err
+
+
+def test_giving_up_stops_no_later_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that is to stop it may come after the host has stopped and started it itself."""
+    rt = Runtime(tmp_path / "board.db")
+    late: list[Callable[[], None]] = []
+    monkeypatch.setattr(rt._host._parts, "aside", late.append)
+    rt.start()
+    rt._host._give_up(StoreError("the timers keep failing"))
+    rt.stop()
+    rt.start()
+    late.pop()()
+    assert rt.role == "owner"
+    rt._host._give_up(StoreError("the timers keep failing"))
+    late.pop()()
+    assert rt.role == "client"
 
 
 def test_run_ends_when_the_runtime_is_stopped(board: Board) -> None:
