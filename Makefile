@@ -106,7 +106,7 @@ simulate: SEEDS = 10000
 simulate: $(TOOLS) ## run whole runtimes in 10,000 seeded orders with crashes (SEEDS=, FIRST=)
 	$(BIN)/python -m tests.simulate --seeds $(SEEDS) --first $(or $(FIRST),0)
 
-mutations: $(TOOLS) ## plant ten defects and search for the seed that finds each
+mutations: $(TOOLS) ## plant defects and search for the seed that finds each
 	$(BIN)/python -m tests.mutations
 
 # As in `package`: what build/ kept of deleted modules would end up in the wheel.

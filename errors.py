@@ -27,11 +27,15 @@ class StoreError(CallboardError):
     """The store refused: it cannot be opened, read or written.
 
     Attributes:
+        unclear: the write may be on disk all the same, as the machine failed while it was
+            committed; else nothing was written. With ``id=`` and ``dedupe=`` it is safe to tell
+            again.
         written: where a group was refused half-way while it was written unit by unit, what its
             commits showed so far; else None.
 
     """
 
+    unclear: bool = False
     written: Any = None
 
 

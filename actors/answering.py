@@ -98,6 +98,7 @@ class Answering:
             self._settled(unit, turn, activation)
             self._shared.asks.flush()
             return
+        unit.once = True
         unit.settle = lambda done: self._settled(done, turn, activation)
         committer.stage(unit)
 

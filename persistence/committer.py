@@ -111,7 +111,7 @@ class Committer:
         """Commit one unit and return when it is on disk, with the byline of who asks for it.
 
         Raises:
-            StoreError: the store refused; nothing was written.
+            StoreError: the store refused; nothing was written, unless it is ``unclear``.
             Exception: the unit's own failure (a statement of the user's, AlreadyTold).
 
         """
@@ -367,6 +367,8 @@ class Committer:
     def _refuse(self, group: Sequence[Unit], error: StoreError, written: Written | None) -> None:
         """Give senders the error, keep staged turns in their order, and hold new handlers back."""
         left = self._settle_written(group, written)
+        if error.unclear:
+            left = self._fail_once(left, error)
         lost = isinstance(error, StoreOwned) or (
             isinstance(error, StoreGone) and self.epoch is not None
         )
@@ -387,6 +389,18 @@ class Committer:
             call(self._hooks.refused, error)
         if not self._staged:
             self.poke()  # else nobody would try again, and no handler ever start
+
+    def _fail_once(self, left: list[Unit], error: StoreError) -> list[Unit]:
+        """Give up the asks of a group that may be on disk; returns the others.
+
+        A message's turn is tried again all the same: its acknowledgement is done but once.
+        """
+        once = [unit for unit in left if unit.once]
+        for unit in once:
+            unit.outcome, unit.error = Outcome.FAILED, error
+        if once:
+            self._settle(once, Written(self.seen or 0, []))
+        return [unit for unit in left if not unit.once]
 
     def _lose(self, error: StoreError) -> None:
         """Give up what is staged: these messages are the new owner's, and it runs them."""

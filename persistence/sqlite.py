@@ -102,7 +102,8 @@ class SqliteStore(SqliteReader):
         self._gone: StoreGone | None = None
         self._was_gone = False
         #: Called before each transaction ("begin") and when it is on disk ("committed"), outside
-        #: the gate: where a simulation refuses, crashes, or has others go on meanwhile.
+        #: the gate: where a simulation refuses, crashes, or has others go on meanwhile; and around
+        #: COMMIT itself ("commit", "on disk", "look" for it), where it raises as SQLite would.
         self.probe: Callable[[str], None] = lambda _: None
         #: Called when the files were found to be others.
         self.on_gone: Callable[[], None] = lambda: None
@@ -151,7 +152,7 @@ class SqliteStore(SqliteReader):
             folder = companion.folder
             self._presence = Presence(self._path, [folder / "gate", folder / "next"])
             self._was_gone = False
-            self._writer = SqliteWriter(connection, self._path)
+            self._writer = SqliteWriter(connection, self._path, self._probed)
 
     def _connect(self, gate: Gate) -> sqlite3.Connection:
         connection = connect(self._path, durability=self._durability)
@@ -428,6 +429,9 @@ class SqliteStore(SqliteReader):
             )
             raise StoreError(msg)
 
+    def _probed(self, point: str) -> None:
+        self.probe(point)  # which may be another one later
+
     def _parts(self) -> tuple[Gate, SqliteWriter]:
         seal.check()
         if self._writer is None:
@@ -479,12 +483,15 @@ class _Transaction:
         return self._connection.execute
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        unclear = False
         try:
             if error is None:
                 self._sign()
+                self._probe("commit")
                 self._connection.execute("COMMIT")
+                self._probe("on disk")
         except sqlite3.Error as refused:
-            error = refused
+            error, unclear = refused, not self._connection.in_transaction
         finally:
             try:
                 if self._connection.in_transaction:
@@ -492,7 +499,7 @@ class _Transaction:
             finally:
                 self._gate.__exit__()
         if isinstance(error, sqlite3.Error):
-            fail(error, self._path)
+            fail(error, self._path, unclear=unclear)
         if error is None:
             self._probe("committed")
 

@@ -122,9 +122,11 @@ def prepare_file(path: Path, *, network_ok: bool) -> None:
     _check_writable(path)
 
 
-def fail(error: BaseException, path: Path) -> NoReturn:
+def fail(error: BaseException, path: Path, *, unclear: bool = False) -> NoReturn:
     """Raise the store's error for a driver's."""
-    raise refusal(error, path) or StoreError(f"{path}: {error}") from error
+    refused = refusal(error, path) or StoreError(f"{path}: {error}")
+    refused.unclear = unclear
+    raise refused from error
 
 
 def check_schema(found: int, min_client: int, path: Path) -> None:

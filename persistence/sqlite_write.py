@@ -6,6 +6,8 @@ where order can matter.
 When it does not come out (an acknowledgement finds no row, a statement of the user's ended the
 transaction, COMMIT refuses), nothing of the group stays, and every unit is written by itself, in
 order: in one transaction with a savepoint each, and if that fails too, in a transaction each.
+
+A COMMIT that raises may be on disk all the same: sqlite_trace.py finds out.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from .sqlite_lone import LoneWriter
 from .sqlite_open import refusal
 from .sqlite_read import COLUMNS
 from .sqlite_text import fetch
+from .sqlite_trace import Trace, needed
 from .sqlite_unit import Apart, UnitWriter, fault, forget, has_statements, taken, wanted
 from .store import Lineage, Message, Outcome, Unit, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _OWNER = "UPDATE callboard_counter SET last = last + ? WHERE epoch = ? RETURNING last"
@@ -46,18 +49,24 @@ class SqliteWriter:
     Args:
         connection: the writing connection, in autocommit.
         path: for messages.
+        probe: called around a COMMIT; what it raises is as if SQLite had raised it.
 
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, probe: Callable[[str], None]
+    ) -> None:
         """Take over the connection."""
         self._connection = connection
         self._path = path
+        self._probe = probe
         self._run = connection.execute
+        self._trace = Trace(connection.execute, path, probe)
         self._units = UnitWriter(connection, connection.execute, path)
         self._lone = LoneWriter(connection)
         # What the COMMIT that is being tried will have shown: read when it is interrupted.
         self._ready: Written | None = None
+        self._numbered = False
         self._version: int | None = None
 
     def write(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
@@ -68,7 +77,7 @@ class SqliteWriter:
                 return written
         for way in (self._together, self._apart):
             try:
-                return way(units, epoch, seen)
+                return self._through(way, units, epoch, seen)
             except Exception as error:  # noqa: BLE001  (what is nobody's fault yet is tried apart)
                 self._undo(units)
                 self._refuse(error)
@@ -100,9 +109,13 @@ class SqliteWriter:
             return None
         before = self._connection.total_changes
         try:
-            return self._lone.write(units, lone, lone.tells[0], epoch, seen)
+            self._probe("commit")
+            written = self._lone.write(units, lone, lone.tells[0], epoch, seen)
+            self._probe("on disk")
         except Exception as error:  # noqa: BLE001  (the usual way finds out what it was)
             forget(units)
+            if self._trace.stands(error, lone.tells[0], seen + 1):
+                return self._lone.written(units, lone, seen + 1)
             self._refuse(error)
             return None
         except BaseException as error:
@@ -111,6 +124,7 @@ class SqliteWriter:
             else:
                 forget(units)
             raise
+        return written
 
     def _together(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
         """Write the whole group in one go."""
@@ -150,7 +164,8 @@ class SqliteWriter:
         broken: set[Lineage] = set()
         for index, unit in enumerate(units):
             try:
-                part = self._apart([unit], epoch, None if seen is None else total.last, broken)
+                since = None if seen is None else total.last
+                part = self._through(self._apart, [unit], epoch, since, broken)
             except Exception as error:  # noqa: BLE001  (its own fault: it fails, the others go on)
                 self._undo([unit])
                 # What stands before it is on disk: the committer settles that part.
@@ -173,15 +188,36 @@ class SqliteWriter:
         """Begin; returns (last number after, last number before)."""
         self._ready = None
         self._run("BEGIN IMMEDIATE")
-        return self._take_numbers(wanted(units), epoch)
+        return self._take_numbers(wanted(units) or needed(units), epoch)
 
     def _commit(self, last: int, before: int, seen: int | None) -> Written:
         foreign, flood = ([], None) if seen is None else self._foreign(seen, before)
         if not self._connection.in_transaction:
             raise Apart
         self._ready = Written(last, foreign, flood)
+        self._numbered = last != before
+        self._probe("commit")
         self._run("COMMIT")
+        self._probe("on disk")
         return self._ready
+
+    def _through(self, way: Callable[..., Written], units: Sequence[Unit], *args: Any) -> Written:
+        """Write in one of the ways; what raises at its COMMIT may have come through all the same.
+
+        Raises:
+            StoreError: with ``unclear``, that cannot be found out.
+
+        """
+        try:
+            return way(units, *args)
+        except Exception:
+            # While the transaction is open nothing of it is on disk.
+            ready = self._ready
+            if ready is None or self._connection.in_transaction:
+                raise
+            if not self._trace.left_by(units, ready.last if self._numbered else None):
+                raise
+            return ready
 
     def _undo(self, units: Sequence[Unit]) -> None:
         """Leave no transaction open, and nothing on the units of what was tried."""

@@ -324,14 +324,13 @@ class Unit:
         removed: numbers of the messages that it cancelled or replaced, or dropped to make room.
         dropped: those of them that were dropped to make room.
         kept: messages that ``if_exists="keep"`` or ``dedupe`` did not tell.
+        once: nothing in it would stop a second one: where the first may be on disk, it fails.
 
     """
 
     __slots__ = ("ack", "dropped", "error", "fate", "follows", "generation", "kept", "lead",
-                 "lineage", "ops",
-                 "outcome", "removed", "results", "settle", "settler", "size", "staged",
-                 "state", "tells",
-                 "turn", "waiter")  # fmt: skip
+                 "lineage", "once", "ops", "outcome", "removed", "results", "settle", "settler",
+                 "size", "staged", "state", "tells", "turn", "waiter")  # fmt: skip
 
     def __init__(
         self,
@@ -369,6 +368,7 @@ class Unit:
         self.lead = False
         self.follows = False
         self.staged = False
+        self.once = False
 
     @property
     def changed(self) -> bool:
@@ -524,7 +524,8 @@ class Store(Protocol):
 
         On a mismatch, a lost transaction or an error at COMMIT nothing of the group stays, and its
         units are run again, each alone, in order. When the store refuses as a whole (full, I/O,
-        locked) it raises; units that have no outcome then were not written.
+        locked) it raises; units that have no outcome then were not written, or with ``unclear`` on
+        the error may have been. A COMMIT that fails and is found on disk has not failed.
 
         Args:
             units: the group, in the order of their staging.

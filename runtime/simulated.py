@@ -135,6 +135,12 @@ class Process(Parts):
         """Lose all memory."""
         self.stepper, self.soon, self._taking = None, [], None
 
+    def roll_back(self) -> None:
+        """Undo the transaction that is open, as SQLite does by itself where a COMMIT fails."""
+        connection = self.rt._store._connection  # noqa: SLF001  (the two are one piece)
+        if connection is not None and connection.in_transaction:
+            connection.execute("ROLLBACK")
+
     def unplug(self) -> None:
         """Let the runtime be an ordinary one again."""
         self.rt.events.at_once = False

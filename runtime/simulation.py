@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..clock import ManualClock, duration
 from ..errors import ConfigError, StoreBusy, StoreError, StoreFull
+from ..persistence._sqlite3 import sqlite3
 from .simulated import Process
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ R = TypeVar("R")
 #: So many steps may be taken until all is settled.
 MOST = 200_000
 _DEEPEST = 2
+# How often, by refusals, SQLite fails just before its COMMIT is on disk, just after, and when
+# whoever wants to know which it was looks for it.
+_FAILING = {"commit": 0.5, "on disk": 0.5, "look": 30.0}
 
 
 class Crashed(Exception):
@@ -67,7 +71,8 @@ class Simulation:
         seed: the same seed, with the same calls, gives the same run.
         runtimes: built with the same store and the same ``clock=ManualClock(...)``, not started.
         crashes: chance of a crash at each of the points before, in and after a commit.
-        refusals: chance that the store refuses a commit (full, or busy).
+        refusals: chance that the store refuses a commit (full, or busy); and that its COMMIT fails,
+            when it is on disk and when it is not.
 
     Raises:
         ConfigError: they do not share one ManualClock.
@@ -87,7 +92,7 @@ class Simulation:
         self.clock = clock
         #: What has happened so far, by name: steps, crashes, refusals, meanwhile.
         self.counts = dict.fromkeys(
-            ("steps", "commits", "crashes", "stops", "refusals", "meanwhile"), 0
+            ("steps", "commits", "crashes", "stops", "refusals", "unclear", "meanwhile"), 0
         )
         #: Called now and then for a runtime that may send: what a teller of yours does.
         self.act: Callable[[Runtime], object] | None = None
@@ -206,6 +211,7 @@ class Simulation:
         Raises:
             Crash: it ends here.
             StoreError: the store refuses.
+            sqlite3.Error: its COMMIT fails.
 
         """
         self.note(f"{process.number} {point}")
@@ -213,6 +219,12 @@ class Simulation:
             raise Crash(process)
         self.counts["commits"] += point == "committed"
         if not self._faulty:
+            return
+        if point in _FAILING:
+            if self.random.random() < self._refusals * _FAILING[point]:
+                self.counts["unclear"] += 1
+                process.roll_back()
+                raise _io_error()
             return
         self._may_crash(process)
         if point == "begin" and self.random.random() < self._refusals:
@@ -310,7 +322,8 @@ class Simulation:
         self.clock.set(max(self.clock.now(), due + self.random.choice((0, 0, -1, by))))
 
     def _deadline(self) -> int | None:
-        steppers = [each.stepper for each in self._processes if each.stepper is not None]
+        steppers = [each.stepper for each in self._processes
+                    if each.stepper is not None and each.rt.role == "owner"]  # fmt: skip
         dues = [each.next_deadline() for each in steppers]
         return min((due for due in dues if due is not None), default=None)
 
@@ -326,3 +339,9 @@ class Simulation:
                    for reason in engine.unsettled()]  # fmt: skip
         msg = f"not settled, and nothing is left to be done: {', '.join(reasons)}"
         raise TimeoutError(msg)
+
+
+def _io_error() -> sqlite3.Error:
+    error = sqlite3.OperationalError("simulated: disk I/O error")
+    error.sqlite_errorcode = 10
+    return error

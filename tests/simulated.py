@@ -1,12 +1,13 @@
 """What is simulated: two processes on one store under a mixed load.
 
-What is promised of it is in simulated_model.py.
+What they declare is in simulated_app.py, what is promised of it in simulated_model.py.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from callboard import (
@@ -15,43 +16,20 @@ from callboard import (
     Context,
     MailboxFull,
     ManualClock,
-    Reject,
-    RetryLater,
-    RetryPolicy,
     Runtime,
     StoreError,
-    Tick,
-    WorkerActor,
 )
 from callboard.clock import SECOND
 from callboard.runtime.simulation import Simulation
 
-from .simulated_model import Model, Told, Violated, states
+from .simulated_app import EVERY, TABLES, declare
+from .simulated_model import SPAN, Model, Told, Violated, states
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TABLES = """
-CREATE TABLE effect (id INTEGER PRIMARY KEY, name TEXT, number INTEGER, key TEXT, at INTEGER);
-CREATE TABLE tick (id INTEGER PRIMARY KEY, at TEXT, missed INTEGER)"""
-EFFECT = "INSERT INTO effect (name, number, key, at) VALUES (?, ?, ?, ?)"
 ACCOUNTS = 3
-FOREVER = 1 << 62
-
-
-@dataclass
-class Balance:
-    """Of an account."""
-
-    balance: int = 0
-
-
-@dataclass
-class Pages:
-    """Of a diary: the numbers and names of what was handled, and how often it was asked."""
-
-    pages: list[tuple[int, str]] = field(default_factory=list)
-    asked: int = 0
+STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
 
 
 class World:
@@ -59,16 +37,21 @@ class World:
 
     def __init__(self, path: Path, seed: int, **chances: float) -> None:
         self.path = path
-        connection = sqlite3.connect(path)
-        connection.executescript(TABLES)
-        connection.close()
         self._reading = sqlite3.connect(path, isolation_level=None)
+        self._reading.execute("PRAGMA journal_mode = WAL")
+        self._reading.executescript(TABLES)
+        shape = Random(seed)
+        paths = [path, second_path(path, shape.choice(("same", "same", "symbolic", "hard")))]
+        #: Both processes may take themselves for the owner: their locks are not the same.
+        self.two_paths = paths[1].resolve() != path.resolve()
         clock = ManualClock()
-        self.model = Model()
+        self.model = Model(clock)
         self.errors: list[BaseException] = []
-        self.runtimes = [Runtime(path, clock=clock, durability="normal") for _ in range(2)]
+        self.faulty = True
+        self.runtimes = [Runtime(each, clock=clock, durability="normal") for each in paths]
+        strategy = shape.choice(STRATEGIES)
         for rt in self.runtimes:
-            self.declare(rt)
+            declare(self, rt, strategy)
         self.simulation = Simulation(seed, *self.runtimes, **chances)
         self.random = self.simulation.random
         self.simulation.act = self.act
@@ -80,85 +63,37 @@ class World:
         self._pausing = False
         self._ticks: int | None = None
 
-    # --- what is declared --------------------------------------------------------------------
+    # --- for the handlers --------------------------------------------------------------------
 
-    def declare(self, rt: Runtime) -> None:  # noqa: C901  (a list of mailboxes)
-        """Declare the same in each process."""
-        world = self
+    def violated(self, what: str) -> None:
+        """Note what a handler has found: raised there, it would be taken for a failure of its."""
+        self.errors.append(Violated(what))
 
-        def fail(message: dict[str, Any], context: Context) -> None:
-            how = message["fails"]
-            if how == "reject":
-                raise Reject("not this one")
-            if how == "later" and world.random.random() < 0.5:
-                raise RetryLater(after=3)
-            if isinstance(how, int) and context.attempt <= how:
-                raise ValueError("as told")
+    def ran(
+        self, rt: Runtime, message: dict[str, Any], context: Context, *, paced: bool = False
+    ) -> None:
+        """Tell the model that a handler begins.
 
-        @rt.mailbox("note", workers=2, retry=RetryPolicy(attempts=4), topics="news")
-        def note(message: dict[str, Any], context: Context) -> None:
-            world.ran(message, context)
-            context.execute(
-                EFFECT, (message["name"], context.message_id, None, world.simulation.clock.now())
-            )
-            fail(message, context)
-
-        @rt.mailbox("copy", workers=1, topics="news", retry=RetryPolicy(order="block"))
-        def copy(message: dict[str, Any], context: Context) -> None:
-            world.ran(message, context)
-            context.execute(EFFECT, (message["name"], context.message_id, "copy", FOREVER))
-
-        @rt.mailbox("full", capacity=3, overflow="reject")
-        def full(message: dict[str, Any], context: Context) -> None:
-            note(message, context)
-
-        class Account(WorkerActor):
-            state: Balance
-
-            def on_receive(self, message: dict[str, Any]) -> None:
-                assert self.context is not None
-                self.state.balance += message["amount"]
-                if message["what"] == "debit":
-                    credit = {"what": "credit", "amount": -message["amount"]}
-                    rt.tell("account", credit, key=message["to"])
-                    world.ran(message, self.context)
-                    self.context.execute(
-                        EFFECT,
-                        (message["name"], self.context.message_id, self.context.key, FOREVER),
-                    )
-                    fail(message, self.context)
-
-        class Diary(WorkerActor):
-            state: Pages
-
-            def on_receive(self, message: dict[str, Any]) -> int:
-                assert self.context is not None
-                number = self.context.message_id
-                if number > 0:
-                    world.ran(message, self.context)
-                    self.state.pages.append((number, message["name"]))
-                    fail(message, self.context)
-                else:
-                    self.state.asked += 1
-                return self.state.asked
-
-        rt.mailbox("account", Account, keyed=True)
-        rt.mailbox("diary", Diary, keyed=True, workers=2)
-
-        @rt.mailbox("ticks")
-        def beat(tick: Tick, context: Context) -> None:
-            context.execute(
-                "INSERT INTO tick (at, missed) VALUES (?, ?)", (tick.at.isoformat(), tick.missed)
-            )
-
-        rt.cron("* * * * * */30", name="beat", to="ticks", missed="all", overlap="allow")
-
-    def ran(self, message: dict[str, Any], context: Context) -> None:
-        """Tell the model that a handler begins; what it finds must not be taken for a failure."""
+        What an owner runs whose epoch is over it can never commit, and it has not found out yet.
+        """
+        if self.two_paths and rt._host.committer.epoch != self.epoch():
+            return
         try:
             self.model.ran(message["name"], context.message_id, self._reading)
+            if paced:
+                self.model.started()
         except Violated as error:
             self.errors.append(error)
+
+    def answered(self, mailbox: str, key: str, answer: int) -> None:
+        """See that what was answered is in the store."""
+        stored = dict(states(self._reading, mailbox)).get(key, {"asked": 0})["asked"]
+        if stored < answer:
+            self.violated(f"an ask was answered {answer}, stored is {stored}")
+
+    def epoch(self) -> int:
+        """Return the epoch that stands in the store."""
+        return int(self._reading.execute("SELECT epoch FROM callboard_counter").fetchone()[0])
 
     # --- what is done ------------------------------------------------------------------------
 
@@ -167,29 +102,34 @@ class World:
         draw = self.random
         what = draw.choice((
             self.tell_note, self.tell_note, self.tell_timer, self.tell_timer, self.tell_account,
-            self.tell_account, self.tell_diary, self.tell_diary, self.tell_full, self.publish,
-            self.cancel, self.cancel, self.pause, self.ask,
+            self.tell_account, self.tell_diary, self.tell_diary, self.tell_full, self.tell_paced,
+            self.tell_once, self.tell_once, self.tell_clerk, self.publish, self.cancel, self.cancel,
+            self.pause, self.ask,
         ))  # fmt: skip
         what(rt)
 
     def new(self, mailbox: str, **fields: Any) -> tuple[str, dict[str, Any]]:
         self._count += 1
         name = f"{mailbox}-{self._count}"
-        self.model.told[name] = Told(mailbox, sure=False)
-        fails = self.random.choice((0, 0, 0, 0, 0, 1, 1, 2, "later", "reject"))
+        self.model.told[name] = Told(mailbox, at=self.simulation.clock.now(), sure=False)
+        fails = self.random.choice((0, 0, 0, 0, 0, 1, 1, 2, "later", "reject", "down"))
         return name, {"name": name, "fails": fails, **fields}
 
-    def tell(self, rt: Runtime, mailbox: str, name: str, body: Any, **options: Any) -> bool:
-        """Tell; what returns is sure, what the store refused is not there."""
+    def tell(self, rt: Runtime, mailbox: str, name: str, body: Any, **options: Any) -> int | None:
+        """Tell; what returns is sure, what the store refused is not there, unless it says so."""
+        told = self.model.told[name]
         if options.get("after"):
-            self.model.told[name].due = self.simulation.clock.now() + int(options["after"]) * SECOND
+            told.due = told.at + int(options["after"]) * SECOND
+        if options.get("expires"):
+            told.expires = (told.due or told.at) + int(options["expires"]) * SECOND
         try:
-            rt.tell(mailbox, body, **options)
-        except (StoreError, MailboxFull):
-            del self.model.told[name]
-            return False
-        self.model.told[name].sure = True
-        return True
+            number = rt.tell(mailbox, body, **options)
+        except (StoreError, MailboxFull) as error:
+            if not getattr(error, "unclear", False):
+                del self.model.told[name]
+            return None
+        told.sure = True
+        return number
 
     def tell_note(self, rt: Runtime) -> None:
         name, body = self.new("note")
@@ -198,9 +138,10 @@ class World:
     def tell_timer(self, rt: Runtime) -> None:
         name, body = self.new("note")
         after = self.random.choice((1, 5, 20))
+        expires = self.random.choice((None, None, 2))
         key = f"call-{self.random.randrange(4)}"
         if self.random.random() < 0.4:
-            self.tell(rt, "note", name, body, after=after)
+            self.tell(rt, "note", name, body, after=after, expires=expires)
             return
         names = self._named.setdefault(key, [])
         names.append(name)
@@ -208,13 +149,32 @@ class World:
         before = [each for each in names[:-1] if each not in self._telling]
         self._telling.add(name)
         try:
-            told = self.tell(rt, "note", name, body, after=after, id=key)
-            if told and names[-1] == name:
+            told = self.tell(rt, "note", name, body, after=after, expires=expires, id=key)
+            if told is not None and names[-1] == name:
                 self.model.replaced.update(before)
         finally:
             self._telling.discard(name)
             if names[-1] != name:  # another process has told meanwhile, before or after it
                 self.model.perhaps.update(names)
+
+    def tell_once(self, rt: Runtime) -> None:
+        """Tell what may have been told a while ago."""
+        id_ = f"once-{self.random.randrange(3)}"
+        name, body = self.new("note")
+        self.model.telling_once(id_, name)
+        if self.tell(rt, "note", name, body, id=id_, dedupe=SPAN) == 0:
+            self.model.kept_out(id_, name)
+
+    def tell_paced(self, rt: Runtime) -> None:
+        """Tell to where a few wait always, some of them in vain."""
+        for _ in range(2):
+            name, body = self.new("paced")
+            self.tell(rt, "paced", name, body, expires=self.random.choice((None, 4, 20)))
+
+    def tell_clerk(self, rt: Runtime) -> None:
+        one, other = (str(self.random.randrange(ACCOUNTS)) for _ in range(2))
+        name, body = self.new("clerk", amount=-self.random.randrange(9), key=one, to=other)
+        self.tell(rt, "clerk", name, body)
 
     def tell_account(self, rt: Runtime) -> None:
         one, other = (str(self.random.randrange(ACCOUNTS)) for _ in range(2))
@@ -237,8 +197,9 @@ class World:
         self.model.told[name].copies = 2
         try:
             rt.publish("news", body)
-        except StoreError:
-            del self.model.told[name]
+        except StoreError as error:
+            if not error.unclear:
+                del self.model.told[name]
         else:
             self.model.told[name].sure = True
 
@@ -264,7 +225,7 @@ class World:
             return
         before, self._ticks = self._ticks, None
         if self._paused and before is not None and self.ticks() != before:
-            self.errors.append(Violated("a paused schedule has ticked"))
+            self.violated("a paused schedule has ticked")
         self._pausing = True
         try:
             (rt.resume if self._paused else rt.pause)("beat")
@@ -277,12 +238,10 @@ class World:
 
     def ticks(self) -> int:
         """Return how many ticks were ever told."""
-        connection = sqlite3.connect(self.path)
-        (count,) = connection.execute(
+        (count,) = self._reading.execute(
             "SELECT (SELECT count(*) FROM tick) + (SELECT count(*) FROM callboard_message m "
             "JOIN callboard_mailbox b ON b.id = m.mailbox WHERE b.name = 'ticks')"
         ).fetchone()
-        connection.close()
         return int(count)
 
     def ask(self, rt: Runtime) -> None:
@@ -294,11 +253,7 @@ class World:
             answer = rt.ask("diary", {"name": "ask"}, key=key, timeout=1.0)
         except (AskTimeout, CallboardError):
             return
-        connection = sqlite3.connect(self.path)
-        stored = dict(states(connection, "diary")).get(key, {"asked": 0})["asked"]
-        connection.close()
-        if stored < answer:
-            self.errors.append(Violated(f"an ask was answered {answer}, stored is {stored}"))
+        self.answered("diary", key, answer)
 
     # --- all of it ---------------------------------------------------------------------------
 
@@ -315,31 +270,46 @@ class World:
             for _ in range(steps):
                 crashes = simulation.counts["crashes"]
                 simulation.step()
-                self.look()
+                self.look(several=self.two_paths)
                 if simulation.counts["crashes"] > crashes:
                     self.model.check(self.path, ended=False)
             self.end()
+            self.look()
         finally:
             simulation.close()
             self._reading.close()
-        self.look()
         self.model.check(self.path, ended=True)
         if not self._pauses:
-            self.model.check_ticks(self.path, 30)
+            self.model.check_ticks(self.path, EVERY)
 
-    def look(self) -> None:
+    def look(self, *, several: bool = False) -> None:
         """See at once what handlers and callers have found."""
         if self.errors:
             raise self.errors[0]
-        if len(self.simulation.owners) > 1:
+        if len(self.simulation.owners) > 1 and not several:
             raise Violated("two processes own the store")
 
     def end(self) -> None:
         """Let everything be handled; faults are over."""
+        self.faulty = False
         try:
             self.simulation.advance("3m")
         except TimeoutError as error:
             raise Violated(str(error)) from error
+
+
+def second_path(path: Path, how: str) -> Path:
+    """Return another path to the store's file, as a link or a second mount makes it."""
+    if how == "same":
+        return path
+    folder = path.with_name(f"{path.stem}-elsewhere")
+    if how == "symbolic":
+        folder.symlink_to(path.parent, target_is_directory=True)
+        return folder / path.name
+    folder.mkdir()
+    for each in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        os.link(each, folder / each.name)
+    return folder / path.name
 
 
 def simulate(path: Path, seed: int, steps: int = 300) -> World:

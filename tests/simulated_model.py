@@ -13,8 +13,17 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from callboard.clock import SECOND
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from callboard import ManualClock
+
+#: A name is not told again within so many seconds.
+SPAN = 20
+#: So many starts of the paced mailbox in so many seconds.
+RATE, PERIOD = 2, 10
 
 
 class Violated(AssertionError):
@@ -26,8 +35,10 @@ class Told:
     """A call of tell that has returned, or whose process crashed in it (``sure``: returned)."""
 
     mailbox: str
+    at: int
     sure: bool = True
     due: int | None = None
+    expires: int | None = None
     copies: int = 1
 
 
@@ -35,12 +46,43 @@ class Told:
 class Model:
     """What was told, cancelled and run, and whether the store agrees."""
 
+    clock: ManualClock
     told: dict[str, Told] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     #: Another of its id was told since: it may have been handled before that, and never after.
     replaced: set[str] = field(default_factory=set)
     #: May have been cancelled or replaced: the call did not return.
     perhaps: set[str] = field(default_factory=set)
+    #: What was told under an id that is not to be told again within SPAN.
+    once: dict[str, list[str]] = field(default_factory=dict)
+    kept: int = 0
+    starts: list[int] = field(default_factory=list)
+
+    def telling_once(self, id_: str, name: str) -> None:
+        """Hear that this is told now; what was told so long ago is replaced, where it waits."""
+        names = self.once.setdefault(id_, [])
+        if not any(self.told[each].sure for each in self._lately(id_, name)):
+            self.perhaps.update(names)
+        names.append(name)
+
+    def kept_out(self, id_: str, name: str) -> None:
+        """Hear that one was not told, because another was told within SPAN."""
+        if not self._lately(id_, name):
+            raise Violated(f"{name} was kept out, and none of {id_} was told within {SPAN} s")
+        del self.told[name]
+        self.kept += 1
+
+    def _lately(self, id_: str, name: str) -> list[str]:
+        since = self.told[name].at - SPAN * SECOND
+        return [each for each in self.once[id_]
+                if each != name and each in self.told and self.told[each].at > since]  # fmt: skip
+
+    def started(self) -> None:
+        """Hear that a handler of the paced mailbox begins."""
+        now = self.clock.now()
+        self.starts = [each for each in self.starts if each > now - PERIOD * SECOND] + [now]
+        if len(self.starts) > RATE:
+            raise Violated(f"{len(self.starts)} starts within {PERIOD} s, allowed are {RATE}")
 
     def ran(self, name: str, number: int, connection: sqlite3.Connection) -> None:
         """Hear that a handler begins."""
@@ -53,6 +95,9 @@ class Model:
             raise Violated(f"{name} was delivered after it was cancelled")
         if name in self.replaced:
             raise Violated(f"{name} was delivered after it was replaced")
+        expires = self.told[name].expires if name in self.told else None
+        if expires is not None and self.clock.now() >= expires:
+            raise Violated(f"{name} was delivered after it had expired")
 
     def check(self, path: Path, *, ended: bool) -> None:
         """Compare with the store; ``ended``: nothing waits any more but what is dead."""
@@ -142,10 +187,16 @@ class Model:
             count = found.get(name, 0)
             if name in self.cancelled or name in self.perhaps:
                 continue
-            if told.sure and count < told.copies:
+            over = told.expires is not None and told.expires <= self.clock.now()
+            if told.sure and count < told.copies and not over:
                 raise Violated(f"{name} was told and is lost: {told}")
             if count > told.copies:
                 raise Violated(f"{name} is there {count} times")
+
+        for id_, names in self.once.items():
+            times = [self.told[name].at for name in names if found.get(name)]
+            if any(b - a < SPAN * SECOND for a, b in pairwise(sorted(times))):
+                raise Violated(f"of {id_} two were told within {SPAN} s: {names}")
 
     def _all_there(self, connection: sqlite3.Connection) -> None:
         self._none_lost(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -37,13 +38,22 @@ def test_a_seed_is_always_the_same_run(tmp_path: Path) -> None:
         assert f"trace {here}" in run.stdout
 
 
+#: Faults of the simulation, what became of messages, and calls that were told before.
+HAPPENS = ("crashes", "stops", "refusals", "unclear", "meanwhile", "message.expired", "kept out",
+           "actor.restarted", "ask.answered", "owner.lost")  # fmt: skip
+
+
 @pytest.mark.slow
 def test_what_is_to_happen_in_a_run_does_happen(tmp_path: Path) -> None:
-    counts = dict.fromkeys(("crashes", "refusals", "meanwhile", "commits"), 0)
-    for seed in range(20):
-        found = simulate(tmp_path / f"{seed}.db", seed).simulation.counts
-        counts = {name: counts[name] + found[name] for name in counts}
-    assert all(count > 5 for count in counts.values()), counts
+    counts: Counter[str] = Counter()
+    for seed in range(12):
+        world = World(tmp_path / f"{seed}.db", seed)
+        for rt in world.runtimes:
+            rt.events.subscribe(lambda event: counts.update([event.name]))
+        world.run(300)
+        counts.update(world.simulation.counts)
+        counts["kept out"] += world.model.kept
+    assert all(counts[name] > 5 for name in HAPPENS), counts
 
 
 def test_a_call_whose_process_crashes_says_so_and_the_process_is_back(tmp_path: Path) -> None:

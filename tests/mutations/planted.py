@@ -1,4 +1,4 @@
-"""Ten defects, each the undoing of one protection, and the seed at which each was found.
+"""Defects, each the undoing of one protection, and the seed at which each was found.
 
 A defect is a change of the source of one function (or statement). What it changes has to be there
 exactly once: a defect that no longer applies fails, it does not pass.
@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from callboard.actors.answering import Answering
+from callboard.actors.rate import Limiter
 from callboard.actors.settling import Settling
 from callboard.actors.window import Window
 from callboard.actors.worker_cell import WorkerCell
-from callboard.persistence import sqlite_schedule
+from callboard.persistence import sqlite_schedule, sqlite_write
 from callboard.persistence.committer import Committer
+from callboard.persistence.sqlite_trace import Trace
+from callboard.persistence.sqlite_unit import UnitWriter
 from callboard.runtime.ownership import Ownership
 
 if TYPE_CHECKING:
@@ -100,19 +103,19 @@ DEFECTS = (
         "        for unit in fresh:\n"
         "            unit.outcome = None\n"
         "        written = self._store.write(",
-        seed=0,
+        seed=1,
     ),
     Defect(
         "timer delivered after cancel", WorkerCell, "_still_there",
         "    if message.gone:\n        return False\n",
         "    return True\n",
-        seed=5,
+        seed=10,
     ),
     Defect(
         "tick without the compare-and-set", sqlite_schedule, "_ADVANCE",
         "AND next_at = ? AND paused = 0",
         "AND ? IS NOT NULL",
-        seed=7,
+        seed=41,
     ),
     Defect(
         "state kept after a failed turn", WorkerCell, "_end",
@@ -124,25 +127,25 @@ DEFECTS = (
         "lost wake-up", Committer, "_recover",
         "    call(self._hooks.room)\n",
         "",
-        seed=59,
+        seed=0,
     ),
     Defect(
         "order broken on retry", Settling, "_stage_failure",
         "    blocks = isinstance(fate, Retry) and fate.retry_at is not None\n",
         "    blocks = False\n",
-        seed=0,
+        seed=1,
     ),
     Defect(
         "double hand-over after paging in", Window, "paged",
         "if message.number in self.held or message.number in gone or not knows(message):",
         "if not knows(message):",
-        seed=37,
+        seed=36,
     ),
     Defect(
         "ownership lock not checked", Ownership, "take",
         "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
-        seed=1,
+        seed=6,
     ),
     Defect(
         "reply before commit", Answering, "stage",
@@ -151,5 +154,47 @@ DEFECTS = (
         "    self._shared.asks.flush()\n"
         "    unit.settle = lambda done:",
         seed=0,
+    ),
+    Defect(
+        "expiry ignored", WorkerCell, "_run",
+        "if message.expires_at is not None and",
+        "if False and",
+        seed=4,
+    ),
+    Defect(
+        "dedupe not looked up", UnitWriter, "_tell_named",
+        "if self._run(_TOLD, told).fetchone() is not None:",
+        "if False:",
+        seed=0,
+    ),
+    Defect(
+        "rate not enforced", Limiter, "available",
+        "return max(0, min(self._left, self._rate.count - self._used))",
+        "return 1",
+        seed=1,
+    ),
+    Defect(
+        "restart counted as an attempt", WorkerCell, "_restarts_on",
+        "return isinstance(error, restart_on) and",
+        "return False and",
+        seed=0,
+    ),
+    Defect(
+        "unclear commit taken as failed", Trace, "left_by",
+        "return bool(found == last)",
+        "return False",
+        seed=2,
+    ),
+    Defect(
+        "ask tried again after an unclear commit", Committer, "_refuse",
+        "if error.unclear:",
+        "if False:",
+        seed=180,
+    ),
+    Defect(
+        "epoch not checked", sqlite_write, "_OWNER",
+        "WHERE epoch = ?",
+        "WHERE ? IS NOT NULL",
+        seed=9,
     ),
 )  # fmt: skip
