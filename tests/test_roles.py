@@ -125,10 +125,10 @@ def test_giving_up_stops_no_later_start(tmp_path: Path, monkeypatch: pytest.Monk
     rt.stop()
     rt.start()
     late.pop()()
-    assert rt.role == "owner"
+    roles = [rt.role]
     rt._host._give_up(StoreError("the timers keep failing"))
     late.pop()()
-    assert rt.role == "client"
+    assert [*roles, rt.role] == ["owner", "client"]
 
 
 def test_run_ends_when_the_runtime_is_stopped(board: Board) -> None:

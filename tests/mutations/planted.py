@@ -107,7 +107,8 @@ DEFECTS = (
     ),
     Defect(
         "timer delivered after cancel", WorkerCell, "_still_there",
-        "    if message.gone:\n        return False\n",
+        "    if message.gone or (message.name is None and message.due is None):\n"
+        "        return not message.gone\n",
         "    return True\n",
         seed=10,
     ),
