@@ -20,7 +20,7 @@ from .gate import PATIENCE, Gate
 from .migrations import migrate
 from .presence import Presence, gone
 from .sqlite_level import keep_level
-from .sqlite_open import connect, fail, of_os, prepare_file
+from .sqlite_open import connect, fail, is_full, of_os, prepare_file
 from .sqlite_read import SqliteReader, mailbox_row
 from .sqlite_repair import repair
 from .sqlite_text import fetch
@@ -491,7 +491,8 @@ class _Transaction:
                 self._connection.execute("COMMIT")
                 self._probe("on disk")
         except sqlite3.Error as refused:
-            error, unclear = refused, not self._connection.in_transaction
+            error = refused
+            unclear = not (self._connection.in_transaction or is_full(refused))
         finally:
             try:
                 if self._connection.in_transaction:

@@ -56,6 +56,11 @@ def refusal(error: BaseException, path: Path) -> StoreError | None:
     return StoreError(f"{path}: {error}")
 
 
+def is_full(error: BaseException) -> bool:
+    """Say whether a driver's error is that of a full disk."""
+    return ((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF) in _FULL
+
+
 def connect(path: Path, *, durability: str, readonly: bool = False) -> sqlite3.Connection:
     """Open one connection with our settings; nothing is created."""
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 from ._sqlite3 import sqlite3
+from .sqlite_open import is_full
 from .store import Outcome, Retry, Unit
 
 if TYPE_CHECKING:
@@ -42,10 +43,11 @@ class Trace:
         self._path = path
         self._probe = probe
 
-    def left_by(self, units: Sequence[Unit], last: int | None) -> bool:
-        """Say whether these units are on disk.
+    def left_by(self, error: Exception, units: Sequence[Unit], last: int | None) -> bool:
+        """Say whether these units are on disk, although their COMMIT has raised an error.
 
         Args:
+            error: where it says that there was no room, nothing is.
             units: with the outcomes that they were to have.
             last: the last number that was taken for them; None: none was.
 
@@ -53,6 +55,8 @@ class Trace:
             StoreError: with ``unclear``, it cannot be found out.
 
         """
+        if is_full(error):
+            return False
         gone = next((u.ack.number for u in units
                      if u.ack is not None and u.outcome is Outcome.COMMITTED), None)  # fmt: skip
         found, waits = self._look(_LEFT, gone)
@@ -67,8 +71,8 @@ class Trace:
             StoreError: with ``unclear``, it cannot be found out.
 
         """
-        if isinstance(error, sqlite3.IntegrityError):
-            return False  # our own trigger: somebody else may have taken the number
+        if is_full(error) or isinstance(error, sqlite3.IntegrityError):
+            return False  # the latter is our own trigger: somebody else may have taken the number
         return bool(self._look(_STANDS, number, message.mailbox, message.body)[0])
 
     def _look(self, sql: str, *params: Any) -> Any:

@@ -210,12 +210,12 @@ class SqliteWriter:
         """
         try:
             return way(units, *args)
-        except Exception:
+        except Exception as error:
             # While the transaction is open nothing of it is on disk.
             ready = self._ready
             if ready is None or self._connection.in_transaction:
                 raise
-            if not self._trace.left_by(units, ready.last if self._numbered else None):
+            if not self._trace.left_by(error, units, ready.last if self._numbered else None):
                 raise
             return ready
 
