@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Seconds: a shorter watch would only make the store busy.
 _FASTEST = 0.1
+#: Characters of a line of help.
+_LINE = 100
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
@@ -28,17 +30,17 @@ def help(_desk: Desk, command: Verb | None = None) -> Any:  # noqa: A001  (its n
         command: to explain.
 
     """
-    from .syntax import lines, summary
+    from .syntax import lines, metavar, summary
 
     group = lines()
     if command is None:
         known = [each for each in COMMANDS.values() if not each.outer]
         return Listing([
             {"command": each.name,
-             "arguments": " ".join(one.typed for one in each.parameters if not one.option),
+             "arguments": " ".join(metavar(one) for one in each.parameters if not one.option),
              "what": summary(each)}
             for each in known
-        ], "no commands")  # fmt: skip
+        ], "no commands", longest=_LINE)  # fmt: skip
     with click.Context(group, info_name="") as context:
         _, found, _ = group.resolve_command(context, [command])
         assert found is not None  # noqa: S101  (resolve_command raises for an unknown name)

@@ -49,12 +49,14 @@ class Listing:
         records: they.
         empty: what to say to people when there are none.
         whole: a table has columns too in which nothing stands.
+        longest: of a text in a table.
 
     """
 
     records: Sequence[Any]
     empty: str
     whole: bool = False
+    longest: int = LONGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def fields(record: Any) -> dict[str, Any]:
     return {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
 
 
-def cell(value: Any) -> object:
+def cell(value: Any, longest: int = LONGEST) -> object:
     """Return what a table shows of a value: one line, not too long."""
     if value is None:
         return ""
@@ -146,7 +148,7 @@ def cell(value: Any) -> object:
         return shown(value)
     text = value if isinstance(value, str) else _json(value)
     text = _clean(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return text if len(text) <= longest else text[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _record(found: dict[str, Any]) -> str:
@@ -168,12 +170,12 @@ def _table(listing: Listing) -> str:
     names = [name for name in records[0] if listing.whole or name not in _LEFT_OUT]
     if not listing.whole:
         names = [name for name in names if any(each[name] not in _NOTHING for each in records)]
-    rows = [[_numbered(name, each[name]) for name in names] for each in records]
+    rows = [[_numbered(name, each[name], listing.longest) for name in names] for each in records]
     return columns(rows, [name.replace("_", " ") for name in names])
 
 
-def _numbered(name: str, value: Any) -> object:
-    return str(value) if name in _NAMES and isinstance(value, int) else cell(value)
+def _numbered(name: str, value: Any, longest: int = LONGEST) -> object:
+    return str(value) if name in _NAMES and isinstance(value, int) else cell(value, longest)
 
 
 def _to_the_millisecond(at: datetime) -> str:

@@ -93,7 +93,7 @@ def _command(found: Command) -> click.Command:
             desk.form = before
 
     parameters = (*found.parameters, *(CONSENT if found.changes else ()))
-    listed = "\n".join(f"{_metavar(each)}  {sentence(each.help)}" for each in found.parameters
+    listed = "\n".join(f"{metavar(each)}  {sentence(each.help)}" for each in found.parameters
                        if not each.option and each.help)  # fmt: skip
     return Lenient(
         found.name,
@@ -118,7 +118,7 @@ def _parameter(each: Parameter) -> click.Parameter:
     if each.default is not ...:  # to click a default of None is one too
         shape["default"] = each.default
     if not each.option:
-        return click.Argument([each.name], metavar=_metavar(each), **shape)
+        return click.Argument([each.name], metavar=metavar(each), **shape)
     return click.Option(
         [each.typed, each.name], help=sentence(each.help),
         show_default=each.default not in (..., None), **shape,
@@ -183,5 +183,6 @@ def unwrapped(text: str) -> str:
     return "\n\n".join("\b\n" + part for part in text.strip().split("\n\n"))
 
 
-def _metavar(each: Parameter) -> str:
+def metavar(each: Parameter) -> str:
+    """Return how an argument is shown: in brackets where it may be left out."""
     return each.typed if each.default is ... else f"[{each.typed}]"

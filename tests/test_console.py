@@ -152,6 +152,14 @@ def test_exit_leaves_with_its_code(console: Console) -> None:
 # --- the console's own commands ------------------------------------------------------------------
 
 
+def test_help_for_people_cuts_nothing_off_and_shows_what_may_be_left_out(say: Say) -> None:
+    lines = say("help --format table").out.splitlines()
+    assert [each for each in lines if each.endswith("\N{HORIZONTAL ELLIPSIS}")] == []
+    assert next(each for each in lines if each.startswith("state")).split()[1:3] == [
+        "MAILBOX", "[KEY]",
+    ]  # fmt: skip
+
+
 def test_help_lists_every_command_and_explains_each(say: Say) -> None:
     listed = {line["command"] for line in say("help").lines}
     assert listed == {each.name for each in COMMANDS.values() if not each.outer}
