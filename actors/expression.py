@@ -208,7 +208,7 @@ def _numbers(fields: list[str], index: int) -> list[int]:
     except (ValueError, TypeError, KeyError, IndexError) as error:
         why = f"the {_FIELDS[index]} takes {_RANGES[index]}, lists, ranges and steps"
         raise BadSchedule(_marked(fields, index, index, why)) from error
-    if found == ["*"]:
+    if "*" in found:
         return list(range(24 if index == 1 else 60))
     return sorted(set(found))
 

@@ -136,6 +136,15 @@ def test_day_and_weekday_are_alternatives_unless_one_begins_with_a_star() -> Non
     assert days("0 0 31 2 mon") == ["05", "12", "19", "26"]
 
 
+@pytest.mark.parametrize(("listed", "same"), [
+    ("0 *,5 * * *", "0 * * * *"), ("*,5 3 * * *", "* 3 * * *"), ("0 0,* * * *", "0 * * * *"),
+    ("0 3 * * * *,7", "0 3 * * * *"), ("0 3 *,1 * *", "0 3 * * *"),
+])  # fmt: skip
+def test_a_star_among_others_names_them_all(listed: str, same: str) -> None:
+    found, wanted = (_runs(each, "UTC", "2026-03-28 12:00", 70) for each in (listed, same))
+    assert found == wanted
+
+
 @pytest.mark.parametrize(("word", "same"), ALIASES.items())
 def test_words_stand_for_fields(word: str, same: str) -> None:
     assert _runs(word, "UTC", "2024-01-01 00:00", 3) == _runs(same, "UTC", "2024-01-01 00:00", 3)
