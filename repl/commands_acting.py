@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..clock import monotonic, sleep
 from ..errors import CallboardError, ConfigError
 from .ids import waiting
-from .plain import body, typed
+from .plain import body, spoken
 from .registry import (
     Desk,
     Field,
@@ -54,7 +54,8 @@ def tell(
 
     Args:
         mailbox: its name.
-        message: JSON, such as '"hello"', 3 or '{"n": 3}'; or its fields: item=nut count=3.
+        message: JSON, such as '"hello"', 3 or '{"n": 3}'; or its fields: item=nut count=3. Its
+            kind may stand before it, where the mailbox takes several.
         key: for which actor, in a keyed mailbox.
         after: not before so long: 30 (seconds), 30m, 7d.
         at: not before then: 2030-01-31T09:00+01:00, or "tomorrow 09:00 Europe/Berlin".
@@ -62,7 +63,7 @@ def tell(
         priority: higher goes first.
 
     """
-    value = typed(desk.rt, mailbox, body(message))
+    value = spoken(desk.rt, mailbox, message)
     desk.intend(f"tell {mailbox!r} a message")
     told = desk.rt.tell(
         mailbox, value, key=key, after=_delay(after), at=None if at is None else moment(at), id=id,
@@ -90,7 +91,7 @@ def ask(
         timeout: seconds to wait for the answer.
 
     """
-    value = typed(desk.rt, mailbox, body(message))
+    value = spoken(desk.rt, mailbox, message)
     desk.intend(f"ask {mailbox!r}")
     return Value(desk.rt.ref(mailbox, key).ask(value, timeout=timeout))
 
@@ -104,7 +105,8 @@ def publish(desk: Desk, topic: Topic, *message: Field) -> Said:
         message: as for tell.
 
     """
-    value = body(message)
+    subscribed = desk.rt._registry.subscribers(topic)  # noqa: SLF001  (of the same package)
+    value = spoken(desk.rt, subscribed[0], message) if subscribed else body(message)
     desk.intend(f"publish on {topic!r}")
     count = desk.rt.publish(topic, value)
     copies = "1 copy" if count == 1 else f"{count} copies"

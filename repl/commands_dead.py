@@ -46,7 +46,7 @@ def requeue(
     for each in ids:
         change = {}
         if edit is not None and (letter := desk.rt.find(each)) is not None:
-            change = {"edited": typed(desk.rt, letter.mailbox, value)}
+            change = {"edited": typed(desk.rt, letter.mailbox, value, letter.kind)}
         found.append({"id": desk.rt.requeue(each, **change), "was": each})
     return Listing(found, "no dead letters")
 

@@ -11,7 +11,7 @@ import msgspec
 from ..errors import ConfigError
 from .desk import Declined
 from .ids import number
-from .plain import body, typed
+from .plain import spoken
 from .registry import Desk, Field, Id, Key, Mailbox, command
 from .render import Said
 
@@ -42,7 +42,7 @@ def simulate(
         yes: do not ask.
 
     """
-    value = typed(desk.rt, mailbox, body(message))
+    value = spoken(desk.rt, mailbox, message)
     _consent(desk, f"the handler of {mailbox!r}", yes=yes)
     with desk.sealed():
         return _said(desk.rt.simulate(mailbox, value, key=key, timeout=timeout))

@@ -231,7 +231,10 @@ def _fields(at: _At) -> Found:
     row = _row(at)
     if row is None:
         return []
-    found: Found = []
+    kinds = row.declaration.kinds
+    found: Found = [
+        (kind, "a kind") for kind in kinds if len(kinds) > 1 and "message" not in at.given
+    ]
     for kind, fields in zip(row.declaration.kinds, row.declaration.fields, strict=False):
         if not fields:
             continue

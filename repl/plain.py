@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import make_dataclass
 from keyword import iskeyword
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -87,36 +87,90 @@ def body(words: Sequence[str]) -> Any:
     return found
 
 
-def typed(rt: Runtime, mailbox: str, value: Any) -> Any:
-    """Give plain data the kind that the mailbox takes, where it takes exactly one.
+def spoken(rt: Runtime, mailbox: str, words: Sequence[str]) -> Any:
+    """Return the message that was typed for a mailbox; its kind may stand before it.
 
     Raises:
-        ConfigError: it takes several, and JSON does not say which is meant.
+        ConfigError: the words are no message, or several kinds may be meant.
+        MessageError: the code at hand does not accept it.
         MailboxNotFound: the store does not know the mailbox.
 
     """
-    declared = rt._registry.row(mailbox).declaration  # noqa: SLF001  (what the owner has declared)
-    if not declared.kinds or PLAIN in declared.kinds or not isinstance(value, dict):
+    if words and words[0] in _shape(rt, mailbox).kinds:
+        return typed(rt, mailbox, {} if len(words) == 1 else body(words[1:]), words[0])
+    return typed(rt, mailbox, body(words))
+
+
+def typed(rt: Runtime, mailbox: str, value: Any, kind: str | None = None) -> Any:
+    """Give plain data the kind that the mailbox takes, as the code at hand declares it.
+
+    Args:
+        rt: which knows the mailbox.
+        mailbox: its name.
+        value: what was typed.
+        kind: that is meant, where the mailbox takes it; None: the only one that has these fields.
+
+    Raises:
+        ConfigError: several kinds may be meant, or the kind has no such field.
+        MessageError: the code at hand does not accept it.
+        MailboxNotFound: the store does not know the mailbox.
+
+    """
+    shape = _shape(rt, mailbox)
+    if kind is None and (not shape.kinds or PLAIN in shape.kinds):
         return value
-    if len(declared.kinds) > 1:
-        msg = (
-            f"mailbox {mailbox!r} takes {' or '.join(declared.kinds)}, and JSON does not say "
-            "which: tell it from code"
-        )
-        raise ConfigError(msg)
-    known = declared.fields[0] if declared.fields else {}  # an older owner has stored none
-    names = [name for name in value if not _is_name(name) or (known and name not in known)]
-    if names:
-        hint = f": it has {', '.join(known)}" if known else ""
-        msg = (
-            f"mailbox {mailbox!r} takes {declared.kinds[0]}, which has no field {names[0]!r}{hint}"
-        )
-        raise ConfigError(msg)
+    if kind == PLAIN or not isinstance(value, dict):
+        return value
+    kind = kind if kind in shape.kinds else _meant(mailbox, shape, value)
+    at = shape.kinds.index(kind)
+    known = shape.fields[at] if at < len(shape.fields) else {}  # an older owner has stored none
+    version = shape.versions[at] if at < len(shape.versions) else 1
+    if known and (strange := [name for name in value if name not in known]):
+        raise _no_field(mailbox, kind, strange[0], known)
     if isinstance(value, Typed):
         value = value.of(known)
-    kind, version = declared.kinds[0], next(iter(declared.versions), 1)
+    spec = rt._registry.specs.get(mailbox)  # noqa: SLF001  (of the same package)
+    if spec is not None:
+        return spec.behaviour.accepts.decode(kind, version, msgspec.json.encode(value))
+    if strange := [name for name in value if not _is_name(name)]:
+        raise _no_field(mailbox, kind, strange[0], known)
     record = make_dataclass(kind, list(value))
     return (record if version == 1 else message(kind, version=version)(record))(**value)
+
+
+class _Shape(NamedTuple):
+    """What a mailbox takes: kinds, and of each its fields and its version."""
+
+    kinds: tuple[str, ...]
+    fields: tuple[dict[str, str], ...]
+    versions: tuple[int, ...]
+
+
+def _shape(rt: Runtime, mailbox: str) -> _Shape:
+    """Return what the code at hand declares, else what the owner has."""
+    spec = rt._registry.specs.get(mailbox)  # noqa: SLF001
+    declared = rt._registry.row(mailbox).declaration if spec is None else spec.behaviour.accepts  # noqa: SLF001
+    return _Shape(tuple(declared.kinds), tuple(declared.fields), tuple(declared.versions))
+
+
+def _meant(mailbox: str, shape: _Shape, value: dict[str, Any]) -> str:
+    """Return the only kind, or the only one that has all the fields."""
+    if len(shape.kinds) == 1:
+        return shape.kinds[0]
+    pairs = zip(shape.kinds, shape.fields, strict=False)
+    fitting = [kind for kind, fields in pairs if fields.keys() >= value.keys()]
+    if len(fitting) == 1:
+        return fitting[0]
+    msg = (
+        f"mailbox {mailbox!r} takes {' or '.join(shape.kinds)}, and the fields do not say which: "
+        f"write the kind before them, as in tell {mailbox} {shape.kinds[0]} ..."
+    )
+    raise ConfigError(msg)
+
+
+def _no_field(mailbox: str, kind: str, name: str, known: dict[str, str]) -> ConfigError:
+    hint = f": it has {', '.join(known)}" if known else ""
+    return ConfigError(f"mailbox {mailbox!r} takes {kind}, which has no field {name!r}{hint}")
 
 
 def _is_name(text: str) -> bool:
