@@ -228,9 +228,10 @@ class Committer:
 
     def flush(self, timeout: float) -> bool:
         """Wait until nothing is queued; False when the time (seconds) ran out."""
-        if not self._background:
+        if self._thread is None:  # none is wanted, or none can be had: as the interpreter ends
             while self.pump() and self.healthy:
                 pass
+        if not self._background:
             return not self._queue and not self._leading
         with self._quiet:
             return self._quiet.wait_for(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from callboard import Runtime, StoreError
+from callboard.clock import monotonic
 from callboard.runtime.embed import Embedding, loaded_by_server
 
-from .processes import Child
+from .processes import PATIENCE, Child
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,34 @@ def test_a_forked_child_starts_for_itself_and_the_parent_stops_at_its_end(tmp_pa
         assert child.wait_for("parent") == "parent owner 1"
         child.wait_for("stopped")
         assert child.end() == 0
+
+
+LAST = """
+import threading
+from callboard import Runtime
+from callboard.runtime.embed import Embedding
+rt = Runtime("board.db")
+begun = threading.Event()
+@rt.mailbox("work")
+def work(n: int) -> None:
+    begun.set()
+    threading.main_thread().join()
+Embedding(rt._host, 20.0).start()
+rt.tell("work", 1)
+begun.wait()
+"""
+
+
+@pytest.mark.slow
+def test_a_turn_that_ends_after_the_main_thread_is_committed_without_delay(tmp_path: Path) -> None:
+    """From Python 3.12 on no thread can be started then, and none has committed before."""
+    with Child(LAST, cwd=tmp_path) as child:
+        begun = monotonic()
+        assert child.end() == 0
+        assert monotonic() - begun < PATIENCE / 2
+    rt = Runtime(tmp_path / "board.db")
+    assert [box.waiting for box in rt.mailboxes()] == [0]
+    rt.stop()
 
 
 def test_a_start_that_failed_is_tried_again(tmp_path: Path) -> None:
