@@ -8,6 +8,7 @@ statements of the user's is written by itself, in its order.
 from __future__ import annotations
 
 from functools import cache
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -52,13 +53,15 @@ _FIELDS = (
     "retain, priority, expires_at"
 )
 _WIDTH = 15
+_COLUMNS = [attrgetter(name) for name in _FIELDS.split(", ")[1:]]
+# Listed where nothing differs: the body.
+_BODY = 4
 _INSERT = f"INSERT INTO callboard_message ({_FIELDS}) VALUES "
 _INSERT_ONE = _INSERT + values(1, _WIDTH)
-# Rows that differ in key and body alone, as those of one tell_many do: the rest is bound once.
-_ALIKE = f"""
-WITH row (i, body{{key}}) AS (VALUES {{rows}})
-INSERT INTO callboard_message ({_FIELDS})
-SELECT ? + i, ?, ?, ?, {{column}}, body, ?, NULL, ?, ?, ?, ?, ?, ?, ? FROM row"""
+# Of many rows most columns are the same in all: what differs is listed, the rest is bound once.
+_INSERT_MANY = f"""
+WITH row (i, {{listed}}) AS (VALUES {{rows}})
+INSERT INTO callboard_message ({_FIELDS}) SELECT ? + i, {{columns}} FROM row"""
 _DELETE_ONE = "DELETE FROM callboard_message WHERE number = ?"
 _DELETE_RANGE = "DELETE FROM callboard_message WHERE number BETWEEN ? AND ?"
 _DELETE_SET = """
@@ -179,24 +182,19 @@ class UnitWriter:
         if len(tells) == 1:
             self._run(_INSERT_ONE, _row(tells[0]))
             return
-        first = _alike(tells[0])
-        if tells[0].name is None and all(_alike(m) == first and m.name is None for m in tells):
-            self._insert_alike(tells, first)
-            return
         for start, length in chunks(len(tells)):
-            rows = [_row(message) for message in tells[start : start + length]]
-            self._run(_INSERT + values(length, _WIDTH), flat(rows))
+            self._insert_many(tells[start : start + length])
 
-    def _insert_alike(self, tells: list[Message], shared: tuple[Any, ...]) -> None:
-        keyed = any(message.key is not None for message in tells)
-        for start, length in chunks(len(tells)):
-            part = tells[start : start + length]
-            params: list[Any]
-            if keyed:
-                params = flat([(message.body, message.key) for message in part])
-            else:
-                params = [message.body for message in part]
-            self._run(_alike_sql(length, keyed=keyed), [*params, part[0].number, *shared])
+    def _insert_many(self, tells: list[Message]) -> None:
+        columns = [list(map(column, tells)) for column in _COLUMNS]
+        listed = tuple(n for n, each in enumerate(columns) if each.count(each[0]) != len(each))
+        listed = listed or (_BODY,)
+        params: list[Any] = list(
+            chain.from_iterable(zip(*[columns[n] for n in listed], strict=True))
+        )
+        params.append(tells[0].number)
+        params += [each[0] for n, each in enumerate(columns) if n not in listed]
+        self._run(_insert_many(len(tells), listed), params)
 
     # --- one unit ----------------------------------------------------------------------------
 
@@ -418,19 +416,15 @@ def fault(error: Exception) -> BaseException:
 
 
 @cache
-def _alike_sql(length: int, *, keyed: bool) -> str:
-    return _ALIKE.format(
-        key=", key" if keyed else "",
-        column="key" if keyed else "NULL",
-        rows=numbered(length, 2 if keyed else 1),
+def _insert_many(length: int, listed: tuple[int, ...]) -> str:
+    """Return the statement for so many rows that differ in these columns, counted from mailbox."""
+    return _INSERT_MANY.format(
+        listed=", ".join(f"c{n}" for n in listed),
+        rows=numbered(length, len(listed)),
+        columns=", ".join(f"c{n}" if n in listed else "?" for n in range(_WIDTH - 1)),
     )
 
 
-# What rows of one quick insert must share.
-_alike: Callable[[Message], tuple[Any, ...]] = attrgetter(
-    "mailbox", "kind", "version", "due", "told_at", "cause", "sender", "headers", "retain",
-    "priority", "expires_at",
-)  # fmt: skip
 _row: Callable[[Message], tuple[Any, ...]] = attrgetter(
     "number", "mailbox", "kind", "version", "key", "body", "due", "name", "told_at", "cause",
     "sender", "headers", "retain", "priority", "expires_at",
