@@ -5,8 +5,9 @@ cost a teller milliseconds. So what one teller commits by itself is a single aut
 an insert into a view whose trigger checks the fence and the counter, acknowledges, counts and
 inserts. View and trigger are temporary, on the writing connection: nothing of them is in the file.
 
-The number is the one after the last that this owner has seen. When another process has told
+The number is the one after the last that this process has seen. When another one has told
 something meanwhile the trigger refuses, nothing is written, and the usual way finds out the rest.
+A client sees nothing of others: it tries when nobody has told between its last two commits.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ CREATE TEMP VIEW callboard_lone AS SELECT
 _TRIGGER = """
 CREATE TEMP TRIGGER callboard_lone_insert INSTEAD OF INSERT ON callboard_lone BEGIN
   SELECT RAISE(ABORT, 'callboard: the counter has moved') WHERE NOT EXISTS
-    (SELECT 1 FROM callboard_counter WHERE last = NEW.number - 1 AND epoch = NEW.epoch);
+    (SELECT 1 FROM callboard_counter
+     WHERE last = NEW.number - 1 AND (NEW.epoch IS NULL OR epoch = NEW.epoch));
   SELECT RAISE(ABORT, 'callboard: an acknowledged message is gone') WHERE NEW.acks IS NOT NULL
     AND json_array_length(NEW.acks) != (SELECT count(*) FROM callboard_message
       WHERE number IN (SELECT value FROM json_each(NEW.acks)));
@@ -76,9 +78,9 @@ class LoneWriter:
         return lone
 
     def write(
-        self, units: Sequence[Unit], lone: Unit, message: Message, epoch: int, seen: int
+        self, units: Sequence[Unit], lone: Unit, message: Message, epoch: int | None, seen: int
     ) -> Written:
-        """Write the group; any error leaves nothing of it."""
+        """Write the group; any error leaves nothing of it. A client has no epoch."""
         if not self._made:
             self._connection.execute(_VIEW)
             self._connection.execute(_TRIGGER)

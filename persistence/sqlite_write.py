@@ -68,12 +68,17 @@ class SqliteWriter:
         self._ready: Written | None = None
         self._numbered = False
         self._version: int | None = None
+        # A client: the counter as its last commit left it, and whether that had found it so too.
+        self._left_at: int | None = None
+        self._undisturbed = False
 
     def write(self, units: Sequence[Unit], epoch: int | None, seen: int | None) -> Written:
         """See Store.write."""
-        if epoch is not None and seen is not None:
-            written = self._quickest(units, epoch, seen)
+        known = seen if epoch is not None else self._left_at if self._undisturbed else None
+        if known is not None:
+            written = self._quickest(units, epoch, known)
             if written is not None:
+                self._left_at = written.last
                 return written
         for way in (self._together, self._apart):
             try:
@@ -102,7 +107,7 @@ class SqliteWriter:
 
     # --- four ways ---------------------------------------------------------------------------
 
-    def _quickest(self, units: Sequence[Unit], epoch: int, seen: int) -> Written | None:
+    def _quickest(self, units: Sequence[Unit], epoch: int | None, seen: int) -> Written | None:
         """Write one message with a few acknowledgements in one statement; None: it did not fit."""
         lone = self._lone.fits(units)
         if lone is None or not lone.tells:
@@ -199,6 +204,7 @@ class SqliteWriter:
         self._probe("commit")
         self._run("COMMIT")
         self._probe("on disk")
+        self._undisturbed, self._left_at = before == self._left_at, last
         return self._ready
 
     def _through(self, way: Callable[..., Written], units: Sequence[Unit], *args: Any) -> Written:

@@ -57,6 +57,35 @@ def test_one_message_and_its_acknowledgements_are_one_statement(store: SqliteSto
     assert numbers(store.waiting(box, after=None, limit=5)) == []
 
 
+def test_a_client_tells_in_one_statement_while_nobody_else_tells(store: SqliteStore) -> None:
+    box, _, last = own(store)
+    for number in range(2):
+        store.write([Unit(tells=[message(box)])], epoch=None, seen=None)
+        last += 1
+        assert store.heartbeat()[0] == last, number
+    run = statements(store)
+    mine = Unit(tells=[message(box, b"3")])
+    assert store.write([mine], epoch=None, seen=None) == Written(last + 1, [])
+    assert not [sql for sql in run if sql.startswith(("BEGIN", "COMMIT"))]
+    assert mine.results == [last + 1]
+
+
+def test_a_client_that_others_told_beside_takes_the_next_number(store: SqliteStore) -> None:
+    box, _, last = own(store)
+    other = SqliteStore(store.path)
+    for count in (2, 1, 1):
+        for _ in range(count):
+            store.write([Unit(tells=[message(box)])], epoch=None, seen=None)
+        last += count
+        theirs, mine = message(box), Unit(tells=[message(box)])
+        other.write([Unit(tells=[theirs])], epoch=None, seen=None)
+        other.write([Unit(ack=theirs)], epoch=None, seen=None)
+        store.write([mine], epoch=None, seen=None)
+        assert (theirs.number, mine.results) == (last + 1, [last + 2])
+        last += 2
+    other.close()
+
+
 def test_a_foreign_message_makes_it_step_aside_and_is_found(store: SqliteStore) -> None:
     box, epoch, last = own(store)
     other = SqliteStore(store.path)
