@@ -132,12 +132,13 @@ class Cell(pykka.Actor):
     def step(self) -> None:
         """Handle some of what is in the inbox. Called by the driver, by one thread at a time."""
         inbox = self.actor_inbox
+        take, handle = inbox.take, self._handle
         try:
             for _ in range(BUDGET):
-                envelope = inbox.take()
+                envelope = take()
                 if envelope is None:
                     break
-                self._handle(envelope)
+                handle(envelope)
         finally:
             inbox.finish()
 
@@ -185,21 +186,8 @@ class Cell(pykka.Actor):
             self._refuse(envelope)
             return
         try:
-            if isinstance(message, Restart):
-                self.suspended = False
-                self.restart(clean=message.clean)
-                self.crashed = False
-                self.actor_inbox.resume()
-                return
-            if isinstance(message, Suspend):
-                self.suspend()
-                return
-            if isinstance(message, Wake):
-                self.due = None
             reply = None
-            if isinstance(message, _ActorStop):
-                self._stop()
-            else:
+            if not isinstance(message, (Control, _ActorStop)) or not self._controlled(message):
                 reply = self.on_receive(message)
         except BaseException as error:
             if envelope.reply_to is not None:
@@ -208,6 +196,25 @@ class Cell(pykka.Actor):
         else:
             if envelope.reply_to is not None:
                 envelope.reply_to.set(reply)
+
+    def _controlled(self, message: Control | _ActorStop) -> bool:
+        """Do what every cell is told alike; False: it is for the cell's own kind."""
+        match message:
+            case _ActorStop():
+                self._stop()
+            case Restart():
+                self.suspended = False
+                self.restart(clean=message.clean)
+                self.crashed = False
+                self.actor_inbox.resume()
+            case Suspend():
+                self.suspend()
+            case Wake():
+                self.due = None
+                return False
+            case _:
+                return False
+        return True
 
     def _refuse(self, envelope: Envelope[Any]) -> None:
         """Answer as pykka does for what is in the inbox of an actor that stops."""

@@ -54,7 +54,8 @@ class Inbox:
             self._control.append(envelope)
         else:
             self._backlog.append(envelope)
-        self._signal()
+        if not self._turnstile.locked():
+            self._signal()
 
     def take(self) -> Envelope[Any] | None:
         """Return the next envelope, control first; None when there is nothing to do now."""

@@ -25,6 +25,8 @@ class Companion:
         """Work out the folder; make nothing."""
         real = store.resolve()
         self.folder = real.with_name(real.name + ".callboard")
+        self._bell = self.folder / "bell"
+        self._short = len(os.fsencode(self._bell)) <= _LONGEST_SOCKET
 
     def make(self) -> Path:
         """Make the folder, mode 0700, if it is not there; returns it.
@@ -49,9 +51,8 @@ class Companion:
     @property
     def socket(self) -> Path:
         """The owner's socket; in the runtime directory when the path would be too long."""
-        here = self.folder / "bell"
-        if len(os.fsencode(here)) <= _LONGEST_SOCKET:
-            return here
+        if self._short:
+            return self._bell
         import tempfile  # 3 ms that `import callboard` need not take
 
         status = self.folder.stat()

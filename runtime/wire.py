@@ -6,6 +6,7 @@ itself. The owner's end is bell.py.
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -60,7 +61,8 @@ class Ringer:
 
     def _connect(self) -> bool:
         path = self._path()
-        if not path.exists():  # a fifth of the cost of knocking in vain, at every tell
+        # A tenth of the cost of knocking in vain, at every tell of a client without an owner.
+        if not os.path.exists(path):  # noqa: PTH110  (half the cost of Path.exists)
             return False
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         client.setblocking(False)
