@@ -16,6 +16,8 @@ import enum
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..clock import instant
 from ..errors import MessageError, TurnEnded
 from ..persistence.store import Execute, Message, Op, Params, Progress, Tell, Unit
@@ -35,36 +37,33 @@ class Phase(enum.IntEnum):
     ABANDONED = 2
 
 
-class Turn:
+class Turn(msgspec.Struct, eq=False):
     """One run of a handler for one message. Used through its lock by every thread that joins."""
 
-    __slots__ = ("attempt", "deadline", "environment", "generation", "has_execute", "home", "lock",
-                 "mailbox", "message", "now", "ops", "phase", "plain", "reported", "result", "size",
-                 "thread")  # fmt: skip
+    environment: Environment
+    mailbox: str
+    message: Message
+    now: int
+    lock: threading.Lock
+    #: Of the message when the turn began.
+    attempt: int = 0
+    phase: Phase = Phase.OPEN
+    ops: list[Op] | None = None
+    plain: bool = True
+    has_execute: bool = False
+    deadline: float | None = None
+    size: int = 0
+    generation: int = 0
+    #: Where it may be abandoned.
+    thread: threading.Thread | None = None
+    #: What the handler has returned, and when it last said how far it is.
+    result: Any = None
+    reported: float = 0.0
 
-    def __init__(
-        self, environment: Environment, mailbox: str, message: Message, now: int,
-        lock: threading.Lock,
-    ) -> None:  # fmt: skip
-        """Open the turn; the environment's home is the runtime it belongs to."""
-        self.environment = environment
-        self.home = environment.home
-        self.mailbox = mailbox
-        self.message = message
-        self.now = now
-        self.lock = lock
-        self.phase = Phase.OPEN
-        self.ops: list[Op] = []
-        self.plain = True
-        self.has_execute = False
-        self.attempt = message.attempt
-        self.deadline: float | None = None
-        self.size = 0
-        self.generation = 0
-        self.thread: threading.Thread | None = None
-        #: What the handler has returned, and when it last said how far it is.
-        self.result: Any = None
-        self.reported = 0.0
+    @property
+    def home(self) -> object:
+        """The runtime that it belongs to."""
+        return self.environment.home
 
     def join(self, ops: list[Op]) -> bool:
         """Add operations; False when the turn has ended and they are to commit on their own.
@@ -89,6 +88,8 @@ class Turn:
                     if isinstance(op, Tell):
                         op.message.cause, op.message.sender = cause, self.mailbox
                         self.size += len(op.message.body)
+            if self.ops is None:
+                self.ops = []
             self.ops += ops
             return True
 

@@ -153,7 +153,7 @@ class WorkerCell(Cell):
             mailbox.finished(message)
             return
         spec = mailbox.spec
-        turn = Turn(environment, spec.name, message, now, self.lock)
+        turn = Turn(environment, spec.name, message, now, self.lock, message.attempt)
         behaviour = spec.behaviour
         activation = None
         if behaviour.factory is not None:

@@ -303,7 +303,7 @@ class Settler(Protocol):
         ...
 
 
-class Unit:
+class Unit(msgspec.Struct, kw_only=True, eq=False):
     """One all-or-nothing piece of a group: a turn, or what one call outside a turn does.
 
     The acknowledgement comes first, then the state, then the operations in the order in which they
@@ -328,47 +328,29 @@ class Unit:
 
     """
 
-    __slots__ = ("ack", "dropped", "error", "fate", "follows", "generation", "kept", "lead",
-                 "lineage", "once", "ops", "outcome", "removed", "results", "settle", "settler",
-                 "size", "staged", "state", "tells", "turn", "waiter")  # fmt: skip
-
-    def __init__(
-        self,
-        *,
-        ack: Message | None = None,
-        fate: Retry | Dead | Done | None = None,
-        state: State | None = None,
-        tells: list[Message] | None = None,
-        ops: list[Op] | None = None,
-        lineage: Lineage | None = None,
-        generation: int = 0,
-        settle: Callable[[Unit], None] | None = None,
-        size: int = 0,
-    ) -> None:
-        """Describe what is to be written; see the class."""
-        self.ack = ack
-        self.fate = fate
-        self.state = state
-        self.tells = tells
-        self.ops = ops
-        self.lineage = lineage
-        self.generation = generation
-        self.settle = settle
-        self.size = size
-        self.outcome: Outcome | None = None
-        self.error: BaseException | None = None
-        self.results: Sequence[Any] = ()
-        self.removed: Sequence[int] = ()
-        self.dropped: Sequence[int] = ()
-        self.kept: Sequence[Message] = ()
-        #: What the runtime keeps with it, for its own use after the commit.
-        self.turn: Any = None
-        self.settler: Settler | None = None
-        self.waiter: Any = None
-        self.lead = False
-        self.follows = False
-        self.staged = False
-        self.once = False
+    ack: Message | None = None
+    fate: Retry | Dead | Done | None = None
+    state: State | None = None
+    tells: list[Message] | None = None
+    ops: list[Op] | None = None
+    lineage: Lineage | None = None
+    generation: int = 0
+    settle: Callable[[Unit], None] | None = None
+    settler: Settler | None = None
+    size: int = 0
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+    results: Sequence[Any] = ()
+    removed: Sequence[int] = ()
+    dropped: Sequence[int] = ()
+    kept: Sequence[Message] = ()
+    #: What the runtime keeps with it, for its own use after the commit.
+    turn: Any = None
+    waiter: Any = None
+    lead: bool = False
+    follows: bool = False
+    staged: bool = False
+    once: bool = False
 
     @property
     def changed(self) -> bool:

@@ -78,7 +78,7 @@ class Play:
         """
         turn, error = self._turn, self.error
         kept = error is None
-        effects = tuple(_effect(op, names) for op in turn.ops) if kept else ()
+        effects = tuple(_effect(op, names) for op in turn.ops or ()) if kept else ()
         return Simulation(
             self._spec.name, turn.message.key, _plain(turn.message.body), _outcome(error),
             None if self._trace is None else _storable(self._trace),

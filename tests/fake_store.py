@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
+import msgspec
+
 from callboard.errors import StoreError, StoreFull, StoreOwned
 from callboard.persistence.store import Lineage, Outcome, Store, Unit, Written
 
@@ -18,21 +20,13 @@ Act = Callable[["FakeStore", Sequence[Unit]], Written]
 class Job(Unit):
     """A unit with a label, which may be bound to fail or to be void."""
 
-    __slots__ = ("label", "result", "settled")
+    label: object
+    result: Outcome = Outcome.COMMITTED
+    settled: list[Outcome | None] = msgspec.field(default_factory=list)
 
-    def __init__(
-        self,
-        label: object,
-        *,
-        result: Outcome = Outcome.COMMITTED,
-        lineage: Lineage | None = None,
-        size: int = 0,
-    ) -> None:
-        generation = lineage.generation if lineage is not None else 0
-        super().__init__(lineage=lineage, generation=generation, settle=self.note, size=size)
-        self.label = label
-        self.result = result
-        self.settled: list[Outcome | None] = []
+    def __post_init__(self) -> None:
+        self.generation = self.lineage.generation if self.lineage is not None else 0
+        self.settle = self.note
 
     def note(self, unit: Unit) -> None:
         """Be settled; as the runtime does, a turn that did not commit breaks its lineage."""

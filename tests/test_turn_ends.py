@@ -77,7 +77,7 @@ def test_a_turn_ends_once_sealed_or_abandoned() -> None:
     assert not sealed.abandon()
     assert sealed.phase is Phase.SEALED
     assert not sealed.join([Message(1, "json", b"1")])
-    assert sealed.ops == []
+    assert not sealed.ops
     assert left.abandon()
     assert not left.seal()
     assert left.phase is Phase.ABANDONED
@@ -104,7 +104,7 @@ def test_a_call_that_meets_the_end_of_its_turn_joins_it_or_comes_too_late(end: s
     with contextlib.suppress(TurnEnded):
         joined = turn.join([Message(1, "json", b"1")])
     assert not joined
-    assert turn.ops == []
+    assert not turn.ops
 
 
 def test_a_turn_knows_how_many_bytes_it_has_staged() -> None:
