@@ -20,8 +20,10 @@ from callboard import (
     Runtime,
     WorkerActor,
 )
+from callboard.repl import cli
 from callboard.runtime import desk, stage
 
+from .consoles import Call
 from .test_rehearsal import content, declare
 from .wire_tools import answer, dial, frame, hung_up
 
@@ -280,6 +282,26 @@ def test_replay_runs_a_message_of_the_store_in_the_owner(owner: Runtime, client:
     assert content(owner) == before
     with pytest.raises(LookupError, match="nothing to replay"):
         client.replay(99_999)
+
+
+def test_the_commands_ask_first_and_show_what_the_owner_has_found(
+    owner: Runtime, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = Call(owner._config.path, capsys)
+    line = "simulate", "shop", '{"bolt": 2}', "--key", "paris"
+    said = call(*line)
+    assert said.code == cli.USAGE
+    assert "does happen; say --yes" in said.err
+    before = content(owner)
+    shown = call(*line, "--yes", "--format", "table").out
+    assert shown.startswith("handled; it took 0.0")
+    assert '+    "bolt": 2' in shown
+    assert content(owner) == before
+    owner.pause("mail")
+    number = owner.tell("mail", "x")
+    before = content(owner)
+    assert call("replay", str(number), "--yes").line["outcome"] == "handled"
+    assert content(owner) == before
 
 
 def test_the_owner_refuses_what_it_cannot_play(
