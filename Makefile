@@ -12,7 +12,7 @@ EDITABLE := $(wildcard .venv/lib/python3*/site-packages/__editable__*callboard*)
 TOOLS := $(BIN)/lint-imports
 
 .DEFAULT_GOAL := help
-.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention fuzz crash soak simulate mutations guides nightly bench bench-quick clean FORCE
+.PHONY: help install test lint format types layers package docs check demo prove shop schedules contention fuzz crash moments torn soak simulate mutations guides nightly bench bench-quick clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,13 @@ crash: KILLS = 200
 crash: $(TOOLS) ## kill owners under a mixed load, 200 times (KILLS=, SEED=)
 	$(BIN)/python -m tests.attack --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
+moments: $(TOOLS) ## kill and stop in the worst moments, ten times each (TIMES=, SEED=)
+	$(BIN)/python -m tests.moments --times $(or $(TIMES),10) $(if $(SEED),--seed $(SEED))
+
+torn: RUNS = 3
+torn: $(TOOLS) ## cut the logs of three busy runs at every page (RUNS=, SEED=)
+	$(BIN)/python -m tests.torn --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+
 schedules: $(TOOLS) ## compare schedules with cronsim over 2024 to 2030 (some minutes)
 	$(BIN)/python tests/schedule_oracle.py
 
@@ -124,7 +131,7 @@ bench: $(TOOLS) $(BIN)/huey_consumer ## measure beside the bare limit and the pe
 bench-quick: $(TOOLS) ## the same, small and without peers, in two minutes
 	$(BIN)/python -m benchmarks --quick $(ARGS)
 
-nightly: guides contention simulate mutations crash soak fuzz ## all that takes long
+nightly: guides contention simulate mutations crash moments torn soak fuzz ## all that takes long
 
 clean: ## remove what was built; .venv too
 	rm -rf .venv .tree build dist *.egg-info .coverage htmlcov

@@ -102,8 +102,9 @@ class Report:
 
 
 def attack(
-    folder: Path, *, kills: int = 200, seed: int = 1, clients: int = 3, every: int = 1
-) -> Report:
+    folder: Path, *, kills: int = 200, seed: int = 1, clients: int = 3, every: int = 1,
+    strikes: Sequence[str] = (),
+) -> Report:  # fmt: skip
     """Run the load, kill its owners, and compare what was told with what was done.
 
     Args:
@@ -112,15 +113,18 @@ def attack(
         seed: of all choices.
         clients: side by side.
         every: after so many kills the invariants are checked in the middle of it all.
+        strikes: these alone, by the names that the report has for them; none: all sorts.
 
     """
-    return _Attack(folder, kills, seed, clients, every).run()
+    return _Attack(folder, kills, seed, clients, every, strikes).run()
 
 
 class _Attack:
     """One run. Used from one thread."""
 
-    def __init__(self, folder: Path, kills: int, seed: int, clients: int, every: int) -> None:
+    def __init__(  # noqa: PLR0917  (built by one caller)
+        self, folder: Path, kills: int, seed: int, clients: int, every: int, strikes: Sequence[str]
+    ) -> None:
         """Start nothing yet."""
         self.report = Report(seed)
         self._folder = folder
@@ -134,10 +138,11 @@ class _Attack:
         self._ended: list[tuple[Owner, float]] = []
         self._n = 0
         self._ownership = Ownership(folder / f"{STORE}.callboard" / "owner")
-        self._strikes: tuple[Callable[[], None], ...] = (
+        sorts: tuple[Callable[[], None], ...] = (
             self._alone, self._alone, self._starting, self._taken_over, self._taken_over,
             self._taking_over, self._rival, self._backing_up, self._stopped,
         )  # fmt: skip
+        self._strikes = [each for each in sorts if not strikes or _name(each) in strikes]
 
     def run(self) -> Report:
         """Do it all; every process has ended when it returns."""
@@ -164,7 +169,7 @@ class _Attack:
 
     def _strike(self) -> None:
         strike = self._random.choice(self._strikes)
-        self.report.strikes[strike.__name__.strip("_").replace("_", " ")] += 1
+        self.report.strikes[_name(strike)] += 1
         before = self.report.kills
         strike()
         if self._random.random() < 1 / 8:
@@ -366,6 +371,11 @@ class _Attack:
                 name = f"process {owner.process.pid}"
                 found.append(Reign(name, since, ended, lost=lost is not None and lost < ended))
         return found
+
+
+def _name(strike: Callable[[], None]) -> str:
+    """Return the name that people know it by."""
+    return strike.__name__.strip("_").replace("_", " ")
 
 
 def _either(owner: Owner, *words: str) -> bool:

@@ -38,7 +38,9 @@ def work(text: str, context: Context) -> None:
     rt.tell("later", text)
 rt.mailbox("work", work, workers=4)
 rt.mailbox("later", lambda text: None)
+heard = threading.Event()
 rt.events.subscribe(lambda e: print("refused", e.fields["error"], flush=True), "store.refused")
+rt.events.subscribe(lambda _: heard.set(), "store.refused")
 rt.events.subscribe(lambda e: print("recovered", flush=True), "store.recovered")
 rt.start()
 def limit(size):
@@ -64,6 +66,7 @@ for n in range(200):
         errors.append(error)
         if len(errors) == 3:
             break
+heard.wait()
 print("told", len(told), "lines", {str(e).count(chr(10)) for e in errors},
       {type(e).__name__ for e in errors}, len(errors), flush=True)
 go.set()

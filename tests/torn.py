@@ -4,23 +4,26 @@ The run moves money between keyed accounts; each handled message also leaves a r
 own. So whatever prefix of the commits a copy shows can be checked by itself: no money made or lost,
 and every number that was given is either waiting or has its one row.
 
-``python -m tests.torn`` cuts a run of some thousand messages; the suite a short one.
+``python -m tests.torn`` cuts runs of some thousand messages by other seeds; the suite a short one.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import random
 import sqlite3
 import struct
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from callboard import Runtime, WorkerActor
+from callboard.clock import monotonic
+
+from .simulate import say
 
 ACCOUNTS = 7
 PATIENCE = 60.0
@@ -178,15 +181,24 @@ def tear(copy: Copy, folder: Path, *, every: int = 1, seed: int = 1) -> tuple[in
     return copies, len(ends)
 
 
-def main(moves: int) -> None:
-    """Cut the log of a longer run, and say what was seen."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        copy = busy_run(folder, moves)
-        copies, ends = tear(copy, folder)
-    said = f"torn: {copies} copies of a log of {copy.frames} pages and {ends} commits, all good"
-    sys.stdout.write(said + "\n")
+def main() -> None:
+    """Cut the logs of some longer runs, and say what was seen in each."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torn")
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--moves", type=int, default=600, help="of money in each run")
+    parser.add_argument("--seed", type=int, default=None, help="of the first run; then the next")
+    options = parser.parse_args()
+    first = random.randrange(1_000_000) if options.seed is None else options.seed
+    for seed in range(first, first + options.runs):
+        begun = monotonic()
+        with tempfile.TemporaryDirectory(prefix="callboard-torn-") as name:
+            copy = busy_run(Path(name), options.moves, seed)
+            copies, ends = tear(copy, Path(name), seed=seed)
+        say(
+            f"torn: seed {seed}: {copies} copies of a log of {copy.frames} pages and {ends} "
+            f"commits, all good, in {monotonic() - begun:.0f} s"
+        )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 600)
+    main()
