@@ -26,6 +26,10 @@ _EXACT = 10
 LONGEST = 60
 #: What a table leaves out because it fills the screen, and one record shows below the rest.
 _LEFT_OUT = ("traceback",)
+#: How a table becomes narrower than the terminal: shorter texts, at last times without "1m ago".
+_TIGHTER = ((30, True), (15, True), (30, False), (15, False))
+#: What may have to be typed again is not cut.
+_TYPED = ("name", "mailbox", "key", "actor", "to", "command")
 #: Numbers that name something, to be typed again: without separators.
 _NAMES = ("id", "was", "cancelled", "owner", "runs")
 #: What a line of one record shows without its name.
@@ -117,13 +121,15 @@ def columns(rows: Sequence[Sequence[object]], headers: Sequence[str] = ()) -> st
     """Lay rows out in columns: text to the left, numbers to the right and with separators."""
     from tabulate import tabulate  # type: ignore[import-untyped]
 
-    shown = [[f"{cell:,}" if _is_number(cell) else str(cell) for cell in row] for row in rows]
+    shown = [[_text(cell) for cell in row] for row in rows]
     align = ["right" if all(_is_number(cell) for cell in column) else "left"
              for column in zip(*rows, strict=True)]  # fmt: skip
+    if headers:  # tabulate's own make every column two wider than it need be
+        widths = [max(map(len, column)) for column in zip(headers, *shown, strict=True)]
+        shown = [[*headers], ["-" * width for width in widths], *shown]
     laid: str = tabulate(
-        shown, headers, tablefmt="simple" if headers else "plain", colalign=align,
-        disable_numparse=True, preserve_whitespace=True,
-    )  # fmt: skip
+        shown, tablefmt="plain", colalign=align, disable_numparse=True, preserve_whitespace=True
+    )
     return "\n".join(line.rstrip() for line in laid.splitlines())
 
 
@@ -170,12 +176,38 @@ def _table(listing: Listing) -> str:
     names = [name for name in records[0] if listing.whole or name not in _LEFT_OUT]
     if not listing.whole:
         names = [name for name in names if any(each[name] not in _NOTHING for each in records)]
-    rows = [[_numbered(name, each[name], listing.longest) for name in names] for each in records]
+    width, rows = _width(), list[list[object]]()
+    for longest, far in ((listing.longest, True), *_TIGHTER):
+        rows = [[_numbered(name, each[name], listing.longest if name in _TYPED else longest, far)
+                 for name in names] for each in records]  # fmt: skip
+        if _wide(rows, names) <= width:
+            break
     return columns(rows, [name.replace("_", " ") for name in names])
 
 
-def _numbered(name: str, value: Any, longest: int = LONGEST) -> object:
-    return str(value) if name in _NAMES and isinstance(value, int) else cell(value, longest)
+def _width() -> int:
+    """Return how many characters a line has; very many where it is no terminal."""
+    import shutil
+
+    return shutil.get_terminal_size((sys.maxsize, 0)).columns
+
+
+def _wide(rows: Sequence[Sequence[object]], names: Sequence[str]) -> int:
+    """Return how many characters the table's lines have."""
+    columns = zip(names, *rows, strict=True)
+    return sum(2 + max(len(_text(cell)) for cell in column) for column in columns) - 2
+
+
+def _text(cell: object) -> str:
+    return f"{cell:,}" if _is_number(cell) else str(cell)
+
+
+def _numbered(name: str, value: Any, longest: int = LONGEST, far: bool = True) -> object:  # noqa: FBT001, FBT002
+    if name in _NAMES and isinstance(value, int):
+        return str(value)
+    return (
+        cell(value, longest) if far or not isinstance(value, datetime) else shown(value, far=False)
+    )
 
 
 def _to_the_millisecond(at: datetime) -> str:

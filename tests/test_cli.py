@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -267,8 +267,25 @@ def test_a_table_has_no_empty_column_and_numbers_that_are_names_are_plain() -> N
     assert first.split() == ["100001", "100,001", "0.001"]
     assert render.cell(250.55) == "250.6"
     whole = render.render(render.Listing([{"null": None}], "", whole=True), "table")
-    assert whole.split() == ["null", "------"]
+    assert whole.split() == ["null", "----"]
     assert "owner  4602" in render.render({"owner": 4602, "told": 1000}, "table")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_is_no_wider_than_the_terminal_where_that_can_be(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    mailbox = "a name that is to be typed again"
+    found = [{"id": 100_001, "mailbox": mailbox, "told_at": at, "message": "x" * 50}]
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = render.render(render.Listing(found, ""), "table").splitlines()
+    assert max(map(len, lines)) <= max(width, 79)  # the name and the instant are whole
+    assert mailbox in lines[2]
+    assert "2026-01-02 03:04:05Z" in lines[2]
+    assert ("ago" in lines[2]) == (width == 120)
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert "x" * 50 in render.render(render.Listing(found, ""), "table")
 
 
 def test_one_record_ends_with_its_traceback_in_full() -> None:
