@@ -39,6 +39,9 @@ _OLD = """
 SELECT number FROM callboard_message
 WHERE mailbox = :mailbox AND number > :after AND told_at < :before
   AND (due IS NULL OR due <= :now) ORDER BY number LIMIT :limit"""
+_HOW_MANY_OLD = """
+SELECT count(*) FROM callboard_message
+WHERE mailbox = :mailbox AND told_at < :before AND (due IS NULL OR due <= :now)"""
 _DEAD = """
 SELECT number FROM callboard_dead
 WHERE number > :after AND number <= :until AND (:mailbox IS NULL OR mailbox = :mailbox)
@@ -91,6 +94,12 @@ def old(  # noqa: PLR0917  (called once)
     """Return the numbers beyond ``after`` of what waits and was told before an instant."""
     asked = {"mailbox": mailbox, "before": before, "now": now, "after": after, "limit": limit}
     return [row[0] for row in query(_OLD, asked)]
+
+
+def how_many_old(query: Query, mailbox: int, before: int, now: int) -> int:
+    """Return how much waits and was told before an instant."""
+    asked = {"mailbox": mailbox, "before": before, "now": now}
+    return int(query(_HOW_MANY_OLD, asked)[0][0])
 
 
 def depth(query: Query, mailbox: int, key: str | None, now: int) -> Depth:

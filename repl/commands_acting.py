@@ -9,6 +9,7 @@ from ..clock import monotonic, sleep
 from ..errors import CallboardError, ConfigError
 from .ids import waiting
 from .plain import body, spoken
+from .progress import Progress
 from .registry import (
     Desk,
     Field,
@@ -199,7 +200,8 @@ def purge(desk: Desk, mailbox: Mailbox, *, older: str) -> Said:
     age = _delay(older)
     count = desk.rt.purgeable(mailbox, older=age or 0.0)
     desk.intend(f"cancel {count} waiting messages of {mailbox!r}", count=count, danger=True)
-    gone = desk.rt.purge(mailbox, older=age or 0.0)
+    with Progress(desk, "cancelled", count) as done:
+        gone = desk.rt.purge(mailbox, older=age or 0.0, progress=done.say)
     return Said(f"cancelled {gone} messages of {mailbox}", {"cancelled": gone, "mailbox": mailbox})
 
 

@@ -23,7 +23,7 @@ from .by_hand import ByHand
 from .names import check_target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from ..persistence.store import Message, Op
@@ -52,7 +52,7 @@ class Acting(ByHand):
         check_target(number)
         return self._move(number, self._clock.now())
 
-    def purge(self, mailbox: Any, older: Delay) -> int:
+    def purge(self, mailbox: Any, older: Delay, progress: Callable[[int], None] | None) -> int:
         """See Runtime.purge."""
         self._outside("purge")
         row = self._looking.row(mailbox)
@@ -62,11 +62,15 @@ class Acting(ByHand):
             unit = Unit(ops=[*ops, *self._tell_owner(row.name, numbers)])
             self._host.committer.commit(unit)
             gone += sum(unit.results)
+            if progress is not None:
+                progress(gone)
         return gone
 
     def purgeable(self, mailbox: Any, older: Delay) -> int:
         """See Runtime.purgeable."""
-        return sum(map(len, self._older(self._looking.row(mailbox).id, older)))
+        now = self._clock.now()
+        row = self._looking.row(mailbox)
+        return sqlite_past.how_many_old(self._store.query, row.id, _before(now, older), now)
 
     def vacuum(self) -> int:
         """See Runtime.vacuum."""
@@ -127,13 +131,8 @@ class Acting(ByHand):
 
     def _older(self, mailbox: int, older: Delay) -> Iterator[list[int]]:
         """Page through what waits and was told so long ago."""
-        now = self._clock.now()
-        try:
-            before = now - duration(older)
-        except ValueError as error:
-            msg = f"older= is not understood: {error}"
-            raise MessageError(msg) from error
-        after = 0
+        now, after = self._clock.now(), 0
+        before = _before(now, older)
         while numbers := sqlite_past.old(self._store.query, mailbox, before, now, after, _PAGE):
             yield numbers
             after = numbers[-1]
@@ -142,6 +141,14 @@ class Acting(ByHand):
         if current(self._home) is not None:
             msg = f"{verb}() inside a handler: it does not join a turn; do it from outside"
             raise CallboardError(msg)
+
+
+def _before(now: int, older: Delay) -> int:
+    try:
+        return now - duration(older)
+    except ValueError as error:
+        msg = f"older= is not understood: {error}"
+        raise MessageError(msg) from error
 
 
 def _moved(message: Message, due: int) -> Message:

@@ -1218,7 +1218,10 @@ class Runtime:
         """
         self._repairs.trigger(self._schedules.ticking(schedule))
 
-    def purge(self, mailbox: Any, *, older: float | str | timedelta) -> int:
+    def purge(
+        self, mailbox: Any, *, older: float | str | timedelta,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:  # fmt: skip
         """Cancel what waits in a mailbox and was told so long ago; returns how many.
 
         Future calls and retries not yet due stay. It goes on in transactions of 500: a crash leaves
@@ -1227,6 +1230,8 @@ class Runtime:
         Args:
             mailbox: of it.
             older: the age: seconds, a ``timedelta``, or text such as ``"7d"``.
+            progress: called after each transaction with how many are gone; what it raises ends the
+                call there.
 
         Raises:
             MailboxNotFound: nobody declares it.
@@ -1234,7 +1239,7 @@ class Runtime:
             CallboardError: it is called inside a handler.
 
         """
-        return self._acting.purge(mailbox, older)
+        return self._acting.purge(mailbox, older, progress)
 
     def purgeable(self, mailbox: Any, *, older: float | str | timedelta) -> int:
         """Return how many messages :meth:`purge` would cancel.

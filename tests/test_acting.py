@@ -176,7 +176,9 @@ def test_purge_cancels_what_waits_for_so_long_and_leaves_the_young_and_the_timer
     board.advance("8d")
     board.rt.tell("ear", "young")
     assert client.purgeable("ear", older="7d") == 1200
-    assert client.purge("ear", older="7d") == 1200
+    done: list[int] = []
+    assert client.purge("ear", older="7d", progress=done.append) == 1200
+    assert done == [500, 1000, 1200]
     assert client.purge("ear", older="7d") == 0
     assert board.rt._host.engine is not None
     board.rt._host.engine.pulse()  # the owner does so four times a second
