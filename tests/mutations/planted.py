@@ -110,7 +110,7 @@ DEFECTS = (
         "    if message.gone or (message.name is None and message.due is None):\n"
         "        return not message.gone\n",
         "    return True\n",
-        seed=10,
+        seed=19,
     ),
     Defect(
         "tick without the compare-and-set", sqlite_schedule, "_ADVANCE",
@@ -128,13 +128,13 @@ DEFECTS = (
         "lost wake-up", Committer, "_recover",
         "    call(self._hooks.room)\n",
         "",
-        seed=0,
+        seed=6,
     ),
     Defect(
         "order broken on retry", Settling, "_stage_failure",
         "    blocks = isinstance(fate, Retry) and fate.retry_at is not None\n",
         "    blocks = False\n",
-        seed=1,
+        seed=2,
     ),
     Defect(
         "double hand-over after paging in", Window, "paged",
@@ -160,7 +160,7 @@ DEFECTS = (
         "expiry ignored", WorkerCell, "_run",
         "if message.expires_at is not None and",
         "if False and",
-        seed=4,
+        seed=8,
     ),
     Defect(
         "dedupe not looked up", UnitWriter, "_tell_named",
@@ -184,13 +184,13 @@ DEFECTS = (
         "unclear commit taken as failed", Trace, "left_by",
         "return bool(found == last)",
         "return False",
-        seed=2,
+        seed=4,
     ),
     Defect(
         "ask tried again after an unclear commit", Committer, "_refuse",
         "if error.unclear:",
         "if False:",
-        seed=180,
+        seed=98,
     ),
     Defect(
         "epoch not checked", sqlite_write, "_OWNER",
