@@ -18,6 +18,7 @@ from callboard import (
     NotStarted,
     RemoteError,
     Runtime,
+    StoreError,
     WorkerActor,
 )
 from callboard.repl import cli
@@ -101,6 +102,8 @@ def test_its_object_is_another_one_that_is_started_and_stopped(
     class Desk(WorkerActor):
         def on_start(self) -> None:
             life.append("start")
+            with pytest.raises(StoreError, match="writes nothing"):
+                owner.restart("mail")  # by the living parts themselves, were it let
 
         def on_receive(self, message: int) -> None:
             life.append("runs")
@@ -198,6 +201,32 @@ def test_what_joins_no_turn_is_refused_in_its_thread_its_tasks_and_its_callers(
     assert refused == [len(calls)] * 2
     assert owner.role == "owner"
     assert content(owner) == before
+
+
+def test_what_it_would_write_rides_along_with_nobody_elses_commit(
+    owner: Runtime, client: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, hold, held = owner._store.write, threading.Event(), threading.Event()
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        held.set()
+        assert hold.wait(PATIENCE)
+        return write(*args, **kwargs)
+
+    @owner.mailbox("act")
+    def act(_: int) -> None:
+        with pytest.raises(StoreError, match="writes nothing"):
+            owner.audit("x")
+
+    monkeypatch.setattr(owner._store, "write", slow)
+    leader = threading.Thread(target=lambda: owner.tell("mail", 1))
+    leader.start()
+    assert held.wait(PATIENCE)
+    found = client.simulate("act", 1, timeout=5)  # at once, while the commit goes on
+    hold.set()
+    leader.join(PATIENCE)
+    assert found.outcome == "handled"
+    assert owner.audits() == []
 
 
 def test_a_handler_that_hangs_is_left_after_its_time_and_everything_it_then_tries_is_refused(
