@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from callboard import Runtime, Tick
-from callboard.clock import SECOND, SystemClock
+from callboard import Context, Runtime, Tick
+from callboard.clock import SECOND, SystemClock, micros
 
 from .processes import PATIENCE, Child
 
@@ -166,7 +166,13 @@ def test_a_machine_whose_clock_jumps_by_an_hour_and_by_years_does_all_once(tmp_p
         with came:
             assert came.wait_for(lambda: sorted(seen) == sorted(names), PATIENCE), seen
 
-    rt.mailbox("jobs", see)
+    early: list[str] = []
+
+    @rt.mailbox("jobs")
+    def job(what: str, context: Context) -> None:
+        if context.due is not None and clock.now() < micros(context.due):
+            early.append(what)
+        see(what)
 
     @rt.cron("0 0 1 1 *", name="yearly")
     def yearly(tick: Tick) -> None:
@@ -189,3 +195,4 @@ def test_a_machine_whose_clock_jumps_by_an_hour_and_by_years_does_all_once(tmp_p
         clock.off -= 11 * YEAR
         rt.tell("jobs", "back again", after=0.3)
         at_last("in an hour", "an hour back", "years back", "in ten years", ticks, "back again")
+    assert early == []
