@@ -152,8 +152,7 @@ class TimerActor(Cell):
         """Take new timers or a new mailbox; then fire what is due."""
         match message:
             case list():
-                for each in message:
-                    self._take(each)
+                self._take(message)
             case "reload":
                 self.reload()
             case ("drop", int(mailbox_id), int(number)):
@@ -171,17 +170,23 @@ class TimerActor(Cell):
         sizes = self.environment.sizes
         return max(sizes.least, sizes.near // max(1, len(self._mailboxes)))
 
-    def _take(self, message: Message) -> None:
-        near = self._near.get(message.mailbox)
-        if near is None or message.gone:
-            return
-        if message.due is not None and message.due <= min(near.upto, self.environment.clock.now()):
-            self._mailboxes[message.mailbox].post(DueNow([message], near.upto))
-            return
-        before = near.next
-        near.offer(message, self.limit)
-        if near.next != before:
-            self._arm(message.mailbox)
+    def _take(self, messages: list[Message]) -> None:
+        now, limit = self.environment.clock.now(), self.limit
+        armed: dict[int, int | None] = {}
+        for message in messages:
+            number = message.mailbox
+            near = self._near.get(number)
+            if near is None or message.gone:
+                continue
+            if message.due is not None and message.due <= min(near.upto, now):
+                self._mailboxes[number].post(DueNow([message], near.upto))
+                continue
+            if number not in armed:
+                armed[number] = near.next
+            near.offer(message, limit)
+        for number, due in armed.items():
+            if self._near[number].next != due:
+                self._arm(number)
 
     def _fire(self) -> None:
         now = self.environment.clock.now()
