@@ -103,8 +103,8 @@ schedules: $(TOOLS) ## compare schedules with cronsim over 2024 to 2030 (some mi
 contention: $(TOOLS) ## have neighbours write beside a saturated owner (MINUTES=3)
 	$(BIN)/python -m tests.contention $(or $(MINUTES),3)
 
-fuzz: $(TOOLS) ## give every input made-up bytes for ten minutes (MINUTES=, SEED=)
-	$(BIN)/python -m tests.fuzz $(or $(MINUTES),10) $(SEED)
+fuzz: $(TOOLS) ## give every input made-up bytes for ten minutes (MINUTES=, SEED=, BACKEND=atheris)
+	$(BIN)/python -m tests.fuzz$(if $(BACKEND),_$(BACKEND)) $(or $(MINUTES),10) $(SEED)
 
 soak: $(TOOLS) ## run mixed load for an hour (MINUTES=60), and see that nothing grows
 	$(BIN)/python -m tests.soak $(or $(MINUTES),60)

@@ -302,6 +302,16 @@ def fuzz(ground: Ground, name: str, count: int, number: int | None = None) -> in
     return tried
 
 
+def keeping(name: str, ground: Ground, value: Any) -> None:
+    """Try one input; one that fails is kept."""
+    try:
+        TARGETS[name].check(ground, value)
+    except BaseException:
+        with (CORPUS / f"{name}.jsonl").open("a") as kept:
+            kept.write(_line(value) + "\n")
+        raise
+
+
 def corpus(name: str) -> list[Any]:
     """Return the inputs that are kept of a target."""
     return [_read(json.loads(line)) for line in (CORPUS / f"{name}.jsonl").read_text().splitlines()]
