@@ -53,7 +53,7 @@ class Listing:
         records: they.
         empty: what to say to people when there are none.
         whole: a table has columns too in which nothing stands.
-        longest: of a text in a table.
+        longest: of a text in a table; with one of its own a wide table is not made to fit.
 
     """
 
@@ -177,7 +177,8 @@ def _table(listing: Listing) -> str:
     if not listing.whole:
         names = [name for name in names if any(each[name] not in _NOTHING for each in records)]
     width, rows = _width(), list[list[object]]()
-    for longest, far in ((listing.longest, True), *_TIGHTER):
+    tighter = _TIGHTER if listing.longest == LONGEST else ()
+    for longest, far in ((listing.longest, True), *tighter):
         rows = [[_numbered(name, each[name], listing.longest if name in _TYPED else longest, far)
                  for name in names] for each in records]  # fmt: skip
         if _wide(rows, names) <= width:

@@ -152,7 +152,10 @@ def test_exit_leaves_with_its_code(console: Console) -> None:
 # --- the console's own commands ------------------------------------------------------------------
 
 
-def test_help_for_people_cuts_nothing_off_and_shows_what_may_be_left_out(say: Say) -> None:
+def test_help_for_people_cuts_nothing_off_and_shows_what_may_be_left_out(
+    say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     lines = say("help --format table").out.splitlines()
     assert [each for each in lines if each.endswith("\N{HORIZONTAL ELLIPSIS}")] == []
     assert next(each for each in lines if each.startswith("state")).split()[1:3] == [
