@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from ..actors.driver import SeededDriver
+from ..actors.seeded_driver import SeededDriver
 from ..actors.sizes import Sizes
 from ..persistence.committer import Committer, ThreadWaiter
 from .parts import Parts

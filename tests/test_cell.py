@@ -11,8 +11,9 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from callboard.actors.cell import BUDGET, Cell, Crashed, Restart
-from callboard.actors.driver import Driver, SeededDriver
+from callboard.actors.driver import Driver
 from callboard.actors.inbox import Inbox
+from callboard.actors.seeded_driver import SeededDriver
 from callboard.clock import ManualClock
 
 PATIENCE = 10.0

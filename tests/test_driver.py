@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from callboard.actors.cell import Cell
-from callboard.actors.driver import Deadlines, Driver, SeededDriver, ThreadDriver
+from callboard.actors.driver import Deadlines, Driver, ThreadDriver
 from callboard.actors.retry import RetryPolicy
+from callboard.actors.seeded_driver import SeededDriver
 from callboard.actors.turn import current
 from callboard.clock import SECOND, ManualClock, SystemClock
 from callboard.events import Events

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callboard.actors.cell import Cell, Crashed
-from callboard.actors.driver import Driver, SeededDriver
+from callboard.actors.driver import Driver
 from callboard.actors.environment import Environment
 from callboard.actors.restarts import Failures
+from callboard.actors.seeded_driver import SeededDriver
 from callboard.actors.supervisor import STRATEGIES, Strategy, Supervisor
 from callboard.clock import SECOND, ManualClock
 from callboard.events import Events

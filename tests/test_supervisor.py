@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from callboard.actors.cell import Cell
-from callboard.actors.driver import Driver, SeededDriver
+from callboard.actors.driver import Driver
 from callboard.actors.environment import Environment
 from callboard.actors.restarts import Restarts
+from callboard.actors.seeded_driver import SeededDriver
 from callboard.actors.supervisor import Supervisor
 from callboard.clock import SECOND, ManualClock
 from callboard.events import Events
