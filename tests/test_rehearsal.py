@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -60,17 +61,23 @@ def declare(rt: Runtime) -> None:
         return "done"
 
 
-@pytest.fixture
-def owner(tmp_path: Path) -> Iterator[Runtime]:
-    made = Runtime(tmp_path / "board.db")
+@contextlib.contextmanager
+def living(path: Path) -> Iterator[Runtime]:
+    """Run an owner that has these mailboxes, a table of its user's, and one cart."""
+    made = Runtime(path)
     declare(made)
     made.start()
-    with sqlite3.connect(tmp_path / "board.db") as connection:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE mine (n)")
-    connection.close()
     made.ask("shop", {"nut": 1}, key="paris")
     yield made
     made.stop(timeout=1.0)
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[Runtime]:
+    with living(tmp_path / "board.db") as made:
+        yield made
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from callboard.repl import cli
 from callboard.runtime import desk, stage
 
 from .consoles import Call
-from .test_rehearsal import content, declare
+from .test_rehearsal import content, living
 from .wire_tools import answer, dial, frame, hung_up
 
 if TYPE_CHECKING:
@@ -37,15 +37,8 @@ PATIENCE = 20.0
 
 @pytest.fixture
 def owner(tmp_path: Path) -> Iterator[Runtime]:
-    made = Runtime(tmp_path / "board.db")
-    declare(made)
-    made.start()
-    with sqlite3.connect(tmp_path / "board.db") as connection:
-        connection.execute("CREATE TABLE mine (n)")
-    connection.close()
-    made.ask("shop", {"nut": 1}, key="paris")
-    yield made
-    made.stop(timeout=1.0)
+    with living(tmp_path / "board.db") as made:
+        yield made
 
 
 @pytest.fixture
