@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import monotonic
 from ..errors import CallboardError, HandlerTimeout, MessageError, Reject, RetryLater
-from ..persistence.store import Unit
+from ..persistence.store import Done, Remember, Unit
 from .activation import Activation
 from .cell import Cell
 from .fate import kept
@@ -23,7 +23,7 @@ from .turn import Context, Turn, enter
 from .worker import WorkerActor
 
 if TYPE_CHECKING:
-    from ..persistence.store import Message
+    from ..persistence.store import By, Message
     from .environment import Environment
     from .mailbox import MailboxActor
 
@@ -259,7 +259,9 @@ class WorkerCell(Cell):
 
     def _stage(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         mailbox = self.mailbox
-        if turn.plain:
+        if unit.state is not None and mailbox.spec.limits.retain is not None:
+            unit.ops = [*(turn.ops or ()), self._remember(unit, mailbox.spec.limits.retain)]
+        elif turn.plain:
             unit.tells = cast("list[Message]", turn.ops)
         else:
             unit.ops = turn.ops
@@ -269,6 +271,14 @@ class WorkerCell(Cell):
             self._stage_told(unit, turn, activation)
         if activation is None or not turn.has_execute:
             mailbox.finished(turn.message)
+
+    def _remember(self, unit: Unit, retain: int) -> Remember:
+        """Return what keeps the state that the turn leaves, as of when it was handled."""
+        ack, fate, key = unit.ack, unit.fate, cast("Activation", unit.lineage).key
+        at = fate.handled_at if isinstance(fate, Done) else self.environment.clock.now()
+        number = None if ack is None else ack.number
+        by: By = "ask" if number is None else "message"
+        return Remember(self.mailbox.id, key or "", at, retain, by, number)
 
     def _stage_told(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         mailbox = self.mailbox

@@ -47,8 +47,9 @@ def _run_script(name: str) -> Callable[[Any], None]:
 STEPS: tuple[Step, ...] = (
     Step(2, 1, _run_script("schema_2.sql")),
     Step(3, 1, _run_script("schema_3.sql")),
+    Step(4, 1, _run_script("schema_4.sql")),
 )
-_SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql")
+_SCRIPTS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 
 
 def migrate(

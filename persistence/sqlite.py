@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import StoreBusy, StoreError, StoreGone
-from . import seal, sqlite_dead, sqlite_schedule
+from . import seal, sqlite_dead, sqlite_kept, sqlite_schedule
 from ._sqlite3 import sqlite3
 from .byline import Byline, take
 from .companion import Companion
@@ -43,6 +43,7 @@ WHERE number IN (SELECT value FROM json_each(?))"""
 _STALE = """
 SELECT EXISTS (SELECT 1 FROM callboard_told WHERE until <= :now)
   OR EXISTS (SELECT 1 FROM callboard_done WHERE until <= :now)
+  OR EXISTS (SELECT 1 FROM callboard_past WHERE until <= :now)
   OR EXISTS (SELECT 1 FROM callboard_progress p
              WHERE NOT EXISTS (SELECT 1 FROM callboard_message m WHERE m.number = p.number))"""
 # A few thousand at once: the lock is not held for long.
@@ -53,6 +54,7 @@ DELETE FROM callboard_told WHERE (mailbox, name) IN
     """
 DELETE FROM callboard_done WHERE number IN
   (SELECT number FROM callboard_done WHERE until <= :now LIMIT 2000)""",
+    sqlite_kept.SWEEP,
     """
 DELETE FROM callboard_progress
 WHERE :now IS NOT NULL AND number NOT IN (SELECT number FROM callboard_message)""",
@@ -250,6 +252,8 @@ class SqliteStore(SqliteReader):
                 if changed:
                     run(_CHANGED)
                     keep_level(run, rows[-1].id, each.capacity)
+                    if each.retain is None:
+                        run(sqlite_kept.FORGET, (rows[-1].id,))
         return rows
 
     def take_over(self, running: Sequence[int], failed_at: int) -> tuple[int, int, list[DeadRow]]:

@@ -66,7 +66,7 @@ WHERE held != there"""
 _ORPHANS = """
 SELECT mailbox, count(*) FROM callboard_{}
 WHERE mailbox NOT IN (SELECT id FROM callboard_mailbox) GROUP BY mailbox ORDER BY mailbox"""
-_OF_MAILBOXES = ("message", "dead", "state", "done", "told", "level", "rate")
+_OF_MAILBOXES = ("message", "dead", "state", "done", "past", "told", "level", "rate")
 
 
 class Reading:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import MessageError
+from . import sqlite_kept
 from ._sqlite3 import sqlite3
 from .gate import PATIENCE
 from .sqlite_open import connect, refusal
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from .store import ScheduleRow
+    from .store import Kept, ScheduleRow
 
 COLUMNS = (
     "mailbox, kind, body, key, due, name, version, told_at, cause, sender, headers, retain, "
@@ -186,6 +187,14 @@ class SqliteReader:
         """See Store."""
         rows = self._rows(_STATE, (mailbox, key))
         return State(mailbox, key, *rows[0]) if rows else None
+
+    def state_at(self, mailbox: int, key: str, at: int) -> Kept | None:
+        """See Store."""
+        return sqlite_kept.state_at(self.query, mailbox, key, at)
+
+    def kept_after(self, mailbox: int, key: str, at: int) -> int | None:
+        """See Store."""
+        return sqlite_kept.kept_after(self.query, mailbox, key, at)
 
     def notes(self) -> list[tuple[str, str]]:
         """See Store."""

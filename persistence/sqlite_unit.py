@@ -17,6 +17,7 @@ import msgspec
 from ..errors import AlreadyTold, MailboxFull, MessageError
 from ._sqlite3 import sqlite3
 from .shapes import chunks, flat, numbered, values
+from .sqlite_kept import remember
 from .sqlite_open import refusal
 from .sqlite_repair import repair
 from .sqlite_schedule import advance
@@ -36,6 +37,7 @@ from .store import (
     Outcome,
     Progress,
     Publish,
+    Remember,
     Reserve,
     Retry,
     Room,
@@ -285,8 +287,9 @@ class UnitWriter:
                 return self._run(_DELETE_ONE, (number,)).rowcount == 1
 
     def _aside(
-        self, unit: Unit, op: Room | Progress | Publish | Reserve | Edit | Note | Noted | Audit
-    ) -> None:
+        self, unit: Unit,
+        op: Room | Progress | Publish | Reserve | Remember | Edit | Note | Noted | Audit,
+    ) -> None:  # fmt: skip
         """Do what gives no result; what is published is not written."""
         if isinstance(op, Room):
             self._make_room(unit, op)
@@ -295,6 +298,8 @@ class UnitWriter:
         elif isinstance(op, Reserve):
             self._run(_RESERVE, (op.mailbox, op.at, op.count))
             self._run(_FORGET, (op.mailbox, op.mailbox, op.forget))
+        elif isinstance(op, Remember):
+            remember(self._run, op)
         elif isinstance(op, (Edit, Note, Noted)) or (isinstance(op, Audit) and unit.changed):
             repair(self._run, op)
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 #: The schema this code writes, and the oldest code that may still be a client of it.
-SCHEMA = 3
+SCHEMA = 4
 MIN_CLIENT = 1
 
+By: TypeAlias = Literal["message", "ask", "hand"]
 IfExists: TypeAlias = Literal["replace", "keep", "raise"]
 Params: TypeAlias = "Sequence[Any] | dict[str, Any]"
 #: A message's place: (-priority, number) among the waiting, (due, number) among the due.
@@ -95,6 +96,23 @@ class State(msgspec.Struct, frozen=True, gc=False):
     kind: str
     version: int
     body: bytes
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """A state that is kept: since when it was the actor's, and what has made it so.
+
+    Attributes:
+        at: since when.
+        by: a turn of a message or of an ask, or somebody by hand.
+        message: number of that message, which may be kept no longer.
+        state: None: it was reset.
+
+    """
+
+    at: int
+    by: By
+    message: int | None
+    state: State | None
 
 
 class Tell(msgspec.Struct, gc=False):
@@ -221,6 +239,25 @@ class Edit(msgspec.Struct, gc=False):
     state: State | None
 
 
+class Remember(msgspec.Struct, gc=False):
+    """Keep the state that the operations before it leave an actor with, as of an instant.
+
+    The one that was kept before it ends then, and is kept for ``retain`` microseconds from then on.
+
+    Attributes:
+        by: what has changed it.
+        number: of the message whose turn has.
+
+    """
+
+    mailbox: int
+    key: str
+    at: int
+    retain: int
+    by: By
+    number: int | None = None
+
+
 class Note(msgspec.Struct, gc=False):
     """Leave a note for the owner, which looks for notes when the counter of changes has moved."""
 
@@ -235,7 +272,7 @@ class Noted(msgspec.Struct, gc=False):
 
 Op: TypeAlias = (
     Message | Tell | Cancel | Execute | Room | Publish | Progress | Reserve | Advance
-    | Edit | Note | Noted | Move | Audit
+    | Edit | Remember | Note | Noted | Move | Audit
 )  # fmt: skip
 
 
@@ -524,7 +561,11 @@ class Store(Protocol):
         ...
 
     def declare(self, declarations: Sequence[Declaration]) -> list[MailboxRow]:
-        """Store what code declares; returns a row for each, in order."""
+        """Store what code declares; returns a row for each, in order.
+
+        Of a mailbox that retains nothing the states of before go: from now on none is kept, and
+        what is left would look as if it were still so.
+        """
         ...
 
     def take_over(self, running: Sequence[int], failed_at: int) -> tuple[int, int, list[DeadRow]]:
@@ -622,6 +663,14 @@ class Store(Protocol):
         """Return an actor's state; None when it has none yet."""
         ...
 
+    def state_at(self, mailbox: int, key: str, at: int) -> Kept | None:
+        """Return the state that an actor had at an instant; None where that is not kept."""
+        ...
+
+    def kept_after(self, mailbox: int, key: str, at: int) -> int | None:
+        """Return since when the first state that is kept of after an instant was the actor's."""
+        ...
+
     def query(self, sql: str, params: Params) -> list[Any]:
         """Run a reading statement of the user's on what is committed."""
         ...
@@ -708,7 +757,7 @@ class Store(Protocol):
         ...
 
     def sweep(self, now: int) -> int:
-        """Delete what is kept no longer: handled messages, told names, progress of what is gone.
+        """Delete what is kept no longer: handled messages, states of before, told names, progress.
 
         Returns:
             how many rows, at most some thousands at once.

@@ -13,9 +13,11 @@ from ..runtime.looking import MOST
 from .ids import meanings, number
 from .registry import Desk, Id, Key, Mailbox, Schedule, command
 from .render import Listing, Value, fields
+from .times import moment, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from ..runtime.records import ActorInfo, MailboxInfo
 
@@ -165,24 +167,35 @@ def state(desk: Desk, mailbox: Mailbox, key: Key | None = None, *, at: str | Non
     Args:
         mailbox: its name.
         key: whose, in a keyed mailbox.
-        at: refused: the store keeps an actor's present state alone; see history.
+        at: the state that it had then, where the mailbox retains: yesterday 18:00, 5m ago.
 
     """
-    if at is not None:
-        msg = (
-            "the store keeps an actor's present state and none of before: "
-            f"'history {mailbox}' lists the messages that made it, where they are retained"
-        )
-        raise ConfigError(msg)
     if key is None and desk.rt._looking.row(mailbox).declaration.keyed:  # noqa: SLF001
         msg = f"mailbox {mailbox!r} is keyed: write state {mailbox} KEY; 'actors' lists the keys"
         raise ConfigError(msg)
+    whose = f"{mailbox!r}" if key is None else f"{key!r} of {mailbox!r}"
+    if at is not None:
+        return _state_at(desk, mailbox, key, whose, moment(at))
     found = desk.rt.state(mailbox, key)
     if found is None:
-        whose = f"{mailbox!r}" if key is None else f"{key!r} of {mailbox!r}"
         msg = f"no state of {whose} is stored: it has handled no message that made one"
         raise LookupError(msg)
     return Value(found)
+
+
+def _state_at(desk: Desk, mailbox: str, key: str | None, whose: str, at: datetime) -> Value:
+    found = desk.rt._past.state_at(mailbox, key, at)  # noqa: SLF001  (of the same package)
+    since = shown(found.at)
+    if found.state is None:
+        msg = f"{whose} had no state then: it was reset by hand at {since}"
+        raise LookupError(msg)
+    if found.by == "message":
+        desk.say(f"as message {found.message} has left it at {since}")
+    elif found.by == "ask":
+        desk.say(f"as an ask has left it at {since}")
+    else:
+        desk.say(f"as it was written by hand at {since}")
+    return Value(found.state)
 
 
 @command

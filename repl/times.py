@@ -28,9 +28,9 @@ def moment(text: str, *, now: datetime | None = None) -> datetime:
     """Return the instant that a text means, UTC.
 
     Args:
-        text: a span from now (``5m``, ``in 1h 30m``), ``now``, a day and a time of day with or
-            without a zone (``today 18:00``, ``fri 9:00 Asia/Tokyo``, ``2030-01-31 09:00``), a time
-            of day alone (its next coming), or ISO 8601.
+        text: a span from now (``5m``, ``in 1h 30m``) or before it (``5m ago``), ``now``, a day and
+            a time of day with or without a zone (``today 18:00``, ``fri 9:00 Asia/Tokyo``,
+            ``2030-01-31 09:00``), a time of day alone (its next coming), or ISO 8601.
         now: the present; default: the machine's clock.
 
     Raises:
@@ -85,9 +85,11 @@ def _now() -> datetime:
 
 
 def _span(text: str, now: datetime) -> datetime | None:
-    bare = text.strip().removeprefix("in ")
+    bare = text.strip()
     try:
-        return now + timedelta(microseconds=duration(bare))
+        if bare.endswith(" ago"):
+            return now - timedelta(microseconds=duration(bare.removesuffix(" ago")))
+        return now + timedelta(microseconds=duration(bare.removeprefix("in ")))
     except (ValueError, OverflowError):
         return None
 

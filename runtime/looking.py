@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..persistence.sqlite import SqliteStore
-    from ..persistence.store import DeadRow, DoneRow, MailboxRow, Message
+    from ..persistence.store import DeadRow, DoneRow, MailboxRow, Message, State
     from .host import Host
     from .records import DeadLetter, MailboxInfo, MessageInfo, Stats, TimerInfo
     from .registry import Registry
@@ -142,12 +142,20 @@ class Looking:
 
     def state(self, mailbox: Any, key: str | int | None) -> Any:
         """See Runtime.state."""
+        row = self.actor(mailbox, key)
+        return self.loaded(row, self._store.state(row.id, "" if key is None else str(key)))
+
+    def actor(self, mailbox: Any, key: str | int | None) -> MailboxRow:
+        """Return the store's row of an actor's mailbox; MessageError where its key is missing."""
         check_key(key)
         row = self.row(mailbox)
         if row.declaration.keyed and key is None:
             msg = f"mailbox {row.name!r} is keyed: say whose state with key=..."
             raise MessageError(msg)
-        stored = self._store.state(row.id, "" if key is None else str(key))
+        return row
+
+    def loaded(self, row: MailboxRow, stored: State | None) -> Any:
+        """Return a state as its declared type, else as plain data; None: the one to begin with."""
         spec = self._registry.specs.get(row.name)
         codec = spec.behaviour.state if spec is not None else None
         if stored is None:

@@ -10,7 +10,7 @@ import msgspec
 
 from ..actors.supervisor import Repair, Supervisor
 from ..errors import CallboardError, StoreError
-from ..persistence.store import Edit, Noted, Op, State, Unit
+from ..persistence.store import Edit, Noted, Op, Remember, State, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,13 +94,12 @@ class Repairing:
             else:
                 self._restart(wish)
             return
-        unit = Unit(ops=[_edit(wish), *struck])
         found = self._mailboxes.get(wish.actor)
         if found is None:  # nobody here declares it: it does not live
-            committer.commit(unit)
+            committer.commit(Unit(ops=[*self._edit(wish), *struck]))
             return
         with self._one_at_a_time, found.recovery.editing(wish.key):
-            committer.commit(unit)
+            committer.commit(Unit(ops=[*self._edit(wish), *struck]))
         self._say(found.recovery.name(wish.key))
 
     def answer(self) -> None:
@@ -123,7 +122,7 @@ class Repairing:
             if wish is not None and wish.tick:
                 continue  # when the schedule is there
             if wish is not None and wish.edit:
-                ops.append(_edit(wish))
+                ops += self._edit(wish)
             ops.append(Noted(name))  # whoever was to be restarted starts now
         if ops:
             self._environment.committer.commit(Unit(ops=ops))
@@ -137,6 +136,20 @@ class Repairing:
             except msgspec.DecodeError:
                 logger.warning("a note that this version does not understand is dropped: %s", body)
                 yield name, None
+
+    def _edit(self, wish: Wish) -> list[Op]:
+        """Return what writes the state, and keeps it where the mailbox retains."""
+        key, state = wish.key or "", None
+        if wish.state is not None:
+            kind, version, text = wish.state
+            state = State(wish.number, key, kind, version, text.encode())
+        ops: list[Op] = [Edit(wish.number, key, state)]
+        rows = self._environment.store.mailboxes()
+        retain = next((r.declaration.retain for r in rows if r.id == wish.number), None)
+        if retain is not None:
+            at = self._environment.clock.now()
+            ops.append(Remember(wish.number, key, at, retain, "hand"))
+        return ops
 
     def _tick(self, schedule: str, struck: list[Op]) -> None:
         """Tell a tick of now, and strike off its note, in one transaction."""
@@ -174,11 +187,3 @@ class Repairing:
     def _say(self, actor: str) -> None:
         if self._environment.events.on:
             self._environment.events.emit("actor.repaired", actor=actor)
-
-
-def _edit(wish: Wish) -> Edit:
-    state = None
-    if wish.state is not None:
-        kind, version, text = wish.state
-        state = State(wish.number, wish.key or "", kind, version, text.encode())
-    return Edit(wish.number, wish.key or "", state)

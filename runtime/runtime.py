@@ -126,7 +126,7 @@ class Runtime:
         self._looking = Looking(
             self._store, self._registry, clock, self._store.companion.slots, self._host.owned
         )
-        self._past = Past(self._store, self._looking)
+        self._past = Past(self._store, self._looking, clock)
         by_hand = (
             self, self._store, self._host, self._sender, self._looking, clock, self.events
         )  # fmt: skip
@@ -298,8 +298,9 @@ class Runtime:
                 ``"5/s"``, ``"1000/h"``, ``"10/30s"``; also over restarts. None: no limit.
             topics: what it subscribes to; :meth:`publish` gives it a copy. ``*`` stands for any
                 text: ``"order.*"``.
-            retain: keep handled messages for so long, with result and duration, for :meth:`find`:
-                seconds, a ``timedelta`` or text such as ``"7d"``. None: a handled one is gone.
+            retain: keep handled messages for so long, with result and duration, for :meth:`find`,
+                and the states that its actors have had, for :meth:`state`: seconds, a
+                ``timedelta`` or text such as ``"7d"``. None: a handled one is gone.
             supervisor: restarts it and its actors, as :meth:`supervisor` returned it; None: the
                 runtime's own, one for one, 5 restarts in 60 seconds.
 
@@ -905,14 +906,26 @@ class Runtime:
         """
         return self._looking.find(id, mailbox)
 
-    def state(self, mailbox: Any, key: str | int | None = None) -> Any:
+    def state(
+        self, mailbox: Any, key: str | int | None = None, *, at: datetime | None = None
+    ) -> Any:
         """Return an actor's committed state: its declared type, else plain data.
 
         Args:
             mailbox: of the actor.
             key: of the actor, in a keyed mailbox.
+            at: the state that it had then, an aware ``datetime`` that is past, in a mailbox with
+                ``retain=``: the one that the last turn before has left, or who wrote it by hand.
+
+        Raises:
+            MailboxNotFound: nobody declares it.
+            LookupError: what state it had then is not kept.
+            ConfigError: the mailbox keeps no states of before.
+            MessageError: ``at`` has no zone or is not past, or the state is none of this code's.
 
         """
+        if at is not None:
+            return self._past.state_at(mailbox, key, at).state
         return self._looking.state(mailbox, key)
 
     def tree(self) -> ActorInfo:

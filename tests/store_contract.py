@@ -16,10 +16,13 @@ plain SQL without parameters.
 from __future__ import annotations
 
 from .store_contract_groups import GroupContract
+from .store_contract_past import PastContract
 from .store_contract_reading import ReadingContract
 from .store_contract_schedules import ScheduleContract
 from .store_contract_writing import WritingContract
 
 
-class StoreContract(WritingContract, GroupContract, ReadingContract, ScheduleContract):
+class StoreContract(
+    WritingContract, GroupContract, ReadingContract, PastContract, ScheduleContract
+):
     """The whole of it."""

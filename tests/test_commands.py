@@ -6,6 +6,7 @@ import contextlib
 import re
 import sqlite3
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -152,10 +153,56 @@ def test_actors_lists_who_has_a_state(call: Call) -> None:
     assert (actor["mailbox"], actor["key"]) == ("shop", "paris")
 
 
-def test_state_of_the_past_is_refused_and_what_is_kept_is_named(call: Call) -> None:
-    said = call("state", "shop", "paris", "--at", "yesterday")
-    assert said.code == cli.USAGE
-    assert "history shop" in said.err
+def test_state_of_the_past_is_shown_with_the_message_that_left_it(call: Call) -> None:
+    (message,) = call("history", "shop", "paris").lines
+    said = call("state", "shop", "paris", "--at", message["handled_at"])
+    assert said.line == {"items": 3}
+    assert f"as message {message['id']} has left it at 2024-01-01 00:00:00Z" in said.err
+    said = call("state", "shop", "paris", "--at", "1m ago", "--format", "table")
+    assert said.out == '{\n  "items": 3\n}\n'
+    assert call("state", "shop", "paris", "--at", "yesterday").line == {"items": 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("shop", "paris", "--at", "2023-12-31T00:00Z"), cli.NOT_FOUND, "goes back to 2024-01-01T"),
+        (("shop", "rome", "--at", "now"), cli.NOT_FOUND, "no state of 'rome' of 'shop' is kept"),
+        (("shop", "--at", "now"), cli.USAGE, "write state shop KEY"),
+        (("mail", "--at", "now"), cli.USAGE, "'mail' keeps no states of before"),
+        (("shop", "paris", "--at", "tomorrow"), cli.FAILED, "is not past"),
+        (("shop", "paris", "--at", "soon"), cli.USAGE, "'soon' is no time"),
+    ],
+)
+def test_a_state_of_the_past_that_is_not_kept_is_one_line(
+    call: Call, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    said = call("state", *arguments)
+    assert (said.code, said.out, said.err.count("\n")) == (code, "", 1)
+    assert says in said.err
+
+
+def test_what_was_changed_by_hand_or_by_an_ask_is_said_beside_a_living_owner(
+    store: Path, call: Call
+) -> None:
+    board = Board(Runtime(store, clock=ManualClock(datetime(2024, 2, 1, tzinfo=UTC))))
+    board.rt.mailbox("shop", Shop, keyed=True, retain="3650d")
+    with board:
+        board.rt.ask("shop", Order("nut", 4), key="paris")
+        said = call("state", "shop", "paris", "--at", "2024-02-01T00:00Z")
+        assert (said.line, "as an ask has left it at 2024-02-01" in said.err) == (
+            {"items": 7}, True)  # fmt: skip
+        board.advance("1d")
+        board.rt.set_state("shop", Stock(9), "paris")
+        said = call("state", "shop", "paris", "--at", "2024-02-02T00:00Z")
+        assert (said.line, "as it was written by hand at 2024-02-02" in said.err) == (
+            {"items": 9}, True)  # fmt: skip
+        board.advance("1d")
+        board.rt.reset_state("shop", "paris")
+        said = call("state", "shop", "paris", "--at", "2024-02-03T00:00Z")
+        assert said.code == cli.NOT_FOUND
+        assert "'paris' of 'shop' had no state then: it was reset by hand at 2024-02-03" in said.err
+        assert call("state", "shop", "paris", "--at", "2024-01-31T00:00Z").line == {"items": 3}
 
 
 def test_history_shows_what_is_retained_with_its_result(call: Call) -> None:

@@ -321,7 +321,7 @@ def test_a_number_that_would_be_used_twice_is_an_error(store: Path) -> None:
     assert "message 5 is there" in only(declared(store).doctor(), "numbers").text
 
 
-@pytest.mark.parametrize("table", ["message", "dead", "state", "level"])
+@pytest.mark.parametrize("table", ["message", "dead", "state", "level", "past"])
 def test_rows_of_a_mailbox_that_has_no_row_are_orphans(store: Path, table: str) -> None:
     change(store, table, "mailbox = 77", "number = 5" if table == "message" else "1")
     found = wrong(declared(store).doctor())

@@ -281,6 +281,8 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "callboard_done.handled_at": _NUMBERS,
     "callboard_done.took": _NUMBERS,
     "callboard_done.name": _TEXTS,
+    "callboard_past.at": _NUMBERS,
+    "callboard_past.until": _NUMBERS,
     "callboard_told.until": _NUMBERS,
 }
 
