@@ -153,7 +153,7 @@ def test_actors_lists_who_has_a_state(call: Call) -> None:
     assert (actor["mailbox"], actor["key"]) == ("shop", "paris")
 
 
-def test_state_of_the_past_is_shown_with_the_message_that_left_it(call: Call) -> None:
+def test_a_state_of_the_past_is_shown_with_the_message_that_left_it(call: Call) -> None:
     (message,) = call("history", "shop", "paris").lines
     said = call("state", "shop", "paris", "--at", message["handled_at"])
     assert said.line == {"items": 3}

@@ -321,11 +321,17 @@ def test_a_number_that_would_be_used_twice_is_an_error(store: Path) -> None:
     assert "message 5 is there" in only(declared(store).doctor(), "numbers").text
 
 
-@pytest.mark.parametrize("table", ["message", "dead", "state", "level", "past"])
+@pytest.mark.parametrize("table", ["message", "dead", "state", "level"])
 def test_rows_of_a_mailbox_that_has_no_row_are_orphans(store: Path, table: str) -> None:
     change(store, table, "mailbox = 77", "number = 5" if table == "message" else "1")
     found = wrong(declared(store).doctor())
     assert any(f"1 rows of callboard_{table}" in f.text and f.severity == "error" for f in found)
+
+
+def test_states_of_before_of_a_mailbox_that_has_no_row_are_orphans(store: Path) -> None:
+    alter(store, "INSERT INTO callboard_past (mailbox, key, at, by) VALUES (77, '', 1, 'hand')")
+    (found,) = wrong(declared(store).doctor())
+    assert "1 rows of callboard_past" in found.text
 
 
 def test_a_counter_that_disagrees_with_what_waits_is_an_error(store: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from callboard import Reject, RetryPolicy, Runtime, WorkerActor
+from callboard import ConfigError, MessageError, Reject, RetryPolicy, Runtime, WorkerActor
 from callboard.clock import ManualClock
 from callboard.runtime.testing import Board
 
@@ -71,7 +71,7 @@ class Town:
 
         self.rt.mailbox("plain", plain, capacity=10_000, retry=RetryPolicy(attempts=3))
         self.rt.mailbox("item", item, retain="7d", retry=RetryPolicy(order="block"))
-        self.rt.mailbox("cart", Cart, keyed=True)
+        self.rt.mailbox("cart", Cart, keyed=True, retain="7d")
 
         @self.rt.cron("0 * * * *")
         def ticks() -> None:
@@ -134,6 +134,8 @@ class Town:
             rt.peek(name)
         for number in range(1, 12):
             rt.find(number)
+        with contextlib.suppress(LookupError, MessageError, ConfigError):
+            rt.state("cart", "other", at=self.board.now)
 
 
 @pytest.fixture
@@ -282,6 +284,12 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "callboard_done.took": _NUMBERS,
     "callboard_done.name": _TEXTS,
     "callboard_past.at": _NUMBERS,
+    "callboard_past.upto": _NUMBERS,
+    "callboard_past.by": _TEXTS,
+    "callboard_past.message": _NUMBERS,
+    "callboard_past.kind": _TEXTS,
+    "callboard_past.version": _NUMBERS,
+    "callboard_past.body": _BODIES,
     "callboard_past.until": _NUMBERS,
     "callboard_told.until": _NUMBERS,
 }
