@@ -83,9 +83,12 @@ class PastContract(ContractBase):
     def test_a_change_that_no_message_made_is_kept_too(
         self, store: Store, box: int, by: By
     ) -> None:
-        change(store, box, b"1", at=10)
-        do(store, Edit(box, "k", state(box, b"2")), Remember(box, "k", 20, RETAIN, by))
+        for body, at in ((b"1", 10), (b"2", 20)):
+            do(store, Edit(box, "k", state(box, body)), Remember(box, "k", at, RETAIN, by))
         assert store.state_at(box, "k", 20) == Kept(20, by, None, state(box, b"2"))
+        assert body_at(store, box, 10) == b"1"
+        assert store.sweep(20 + RETAIN) == 1
+        assert body_at(store, box, 10) is None
 
     def test_a_state_that_was_reset_is_none_from_then_on(self, store: Store, box: int) -> None:
         change(store, box, b"1", at=10)
