@@ -265,8 +265,8 @@ class World:
 
         """
         simulation = self.simulation
-        simulation.start()
         try:
+            simulation.start()
             for _ in range(steps):
                 crashes = simulation.counts["crashes"]
                 simulation.step()
