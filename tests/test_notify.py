@@ -66,8 +66,8 @@ def test_a_daemon_says_ready_then_its_role_at_each_change_then_stopping(tmp_path
             client = Runtime(tmp_path / "board.db")
             client.tell("work", 1)
             client.tell("work", 2, after=0.05)
-            assert owner.wait_for("got").endswith(" 1")
-            assert owner.wait_for("got").endswith(" 2")
+            # What comes due goes first, so on a slow machine the call may be before the message.
+            assert sorted(owner.wait_for("got").split()[-1] for _ in range(2)) == ["1", "2"]
             owner.wait_for("tick")
             wait_until_handled(tmp_path)
             begun = monotonic()
