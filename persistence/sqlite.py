@@ -20,7 +20,7 @@ from .gate import PATIENCE, Gate
 from .migrations import migrate
 from .presence import Presence, gone
 from .sqlite_level import keep_level
-from .sqlite_open import connect, fail, is_full, of_os, prepare_file
+from .sqlite_open import check_owner, connect, fail, is_full, of_os, prepare_file
 from .sqlite_read import SqliteReader, mailbox_row
 from .sqlite_repair import repair
 from .sqlite_text import fetch
@@ -35,6 +35,7 @@ INSERT INTO callboard_mailbox (name, declaration) VALUES (?, ?)
 ON CONFLICT (name) DO UPDATE SET declaration = excluded.declaration
   WHERE declaration != excluded.declaration"""
 _DECLARED = "SELECT id, name, paused, declaration FROM callboard_mailbox WHERE name = ?"
+_SCHEMA = "SELECT CAST(value AS INTEGER) FROM callboard_meta WHERE name = 'schema'"
 _EPOCH = "UPDATE callboard_counter SET epoch = epoch + 1 RETURNING epoch, last"
 _CHANGED = "UPDATE callboard_counter SET changes = changes + 1"
 _DELIVERED = """
@@ -260,6 +261,8 @@ class SqliteStore(SqliteReader):
         """See Store."""
         listed = (msgspec.json.encode(list(running)).decode(),)
         with self._transaction() as run:
+            # It is open since long ago, if this was a standby.
+            check_owner(run(_SCHEMA).fetchone()[0], self._path)
             epoch, last = run(_EPOCH).fetchall()[0]
             run(_DELIVERED, listed)
             killers = run(_KILLERS, (*listed, DEADLY)).fetchall()

@@ -134,6 +134,16 @@ def fail(error: BaseException, path: Path, *, unclear: bool = False) -> NoReturn
     raise refused from error
 
 
+def check_owner(found: int, path: Path) -> None:
+    """Refuse to own a store whose schema is newer: what it promises, this code does not keep."""
+    if found > SCHEMA:
+        msg = (
+            f"{path} has schema {found}, this callboard knows {SCHEMA}: it may send as a client, "
+            "but a newer one has to own the store; upgrade it"
+        )
+        raise SchemaTooNew(msg)
+
+
 def check_schema(found: int, min_client: int, path: Path) -> None:
     """Refuse a store that this code is too old for."""
     if min_client > SCHEMA:

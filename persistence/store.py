@@ -575,6 +575,9 @@ class Store(Protocol):
             the epoch, the last number, and the messages that have killed three processes: they
             are dead letters now.
 
+        Raises:
+            SchemaTooNew: a newer callboard has brought the store to its schema meanwhile.
+
         """
         ...
 

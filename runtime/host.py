@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..actors.turn import Phase, current
 from ..clock import monotonic
-from ..errors import NotStarted, SchemaTooNew, StoreError, StoreOwned
+from ..errors import NotStarted, StoreError, StoreOwned
 from ..persistence import seal
 from ..persistence.presence import gone
 from ..persistence.slots import Slots
-from ..persistence.sqlite_open import of_os
-from ..persistence.store import SCHEMA
+from ..persistence.sqlite_open import check_owner, of_os
 from .hub import Hub, publish
 from .ownership import Ownership
 from .parts import Parts
@@ -179,7 +178,7 @@ class Host:
             self._parts.load()  # now: a standby is to take over at once
             self._schedules.check()
             self.store.renew()
-            self._refuse_newer()
+            check_owner(self.store.schema, self.store.path)
             self.failure = None
             self._starts += 1
             self.ended.clear()
@@ -455,14 +454,6 @@ class Host:
         self.failure = error
         start = self._starts
         self._parts.aside(lambda: self.stop(1.0, start))
-
-    def _refuse_newer(self) -> None:
-        if self.store.schema > SCHEMA:
-            msg = (
-                f"{self.store.path} has schema {self.store.schema}, this callboard knows {SCHEMA}: "
-                "it may send as a client, but a newer one has to own the store; upgrade it"
-            )
-            raise SchemaTooNew(msg)
 
     def _on_own_thread(self) -> bool:
         if self.engine is None:

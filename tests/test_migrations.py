@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from callboard import Runtime
 from callboard.errors import SchemaTooNew
 from callboard.persistence import migrations
 from callboard.persistence.migrations import Step, migrate, schema_of
@@ -16,6 +17,8 @@ from callboard.persistence.sqlite import SqliteStore
 from callboard.persistence.store import MIN_CLIENT, SCHEMA, Declaration
 
 from .processes import Child
+
+PATIENCE = 10.0
 
 
 @pytest.fixture
@@ -124,6 +127,25 @@ def test_beyond_that_it_is_refused_and_says_to_upgrade(
     note(connection, SCHEMA + 5, SCHEMA + 1)
     with pytest.raises(SchemaTooNew, match="upgrade this process"):
         SqliteStore(path).open()
+
+
+def test_a_store_that_has_become_newer_is_not_taken_over(tmp_path: Path) -> None:
+    """A standby has opened it long before; its code would not keep what the newer one promises."""
+    path = tmp_path / "s.db"
+    owner, standby = Runtime(path), Runtime(path)
+    owner.start()
+    standby.start()
+    newer = sqlite3.connect(path, isolation_level=None)
+    note(newer, SCHEMA + 1, MIN_CLIENT)
+    epoch = "SELECT epoch FROM callboard_counter"
+    before = newer.execute(epoch).fetchone()
+    owner.stop()
+    assert standby._host.ended.wait(PATIENCE)
+    assert isinstance(standby._host.failure, SchemaTooNew)
+    assert standby.stats().role == "client"
+    assert newer.execute(epoch).fetchone() == before
+    newer.close()
+    standby.stop()
 
 
 def test_a_store_that_became_too_new_while_we_waited_is_refused(
