@@ -102,9 +102,8 @@ def test_a_deleted_log_loses_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_standby_takes_over_when_the_locks_were_deleted(tmp_path: Path) -> None:
     with Child(OWNER, cwd=tmp_path) as owner:
-        owner.wait_for("is owner")
+        owner.wait_for("got 0")  # its own: it is the owner
         with Child(OWNER, cwd=tmp_path) as standby:
-            owner.wait_for("got 0")
             owner.wait_for("got 0")  # the standby's: it is up
             delete_locks(tmp_path)
             assert owner.end() == 1
