@@ -19,6 +19,7 @@ import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from callboard import Runtime
@@ -158,11 +159,14 @@ class Server(Child):
             assert monotonic() < until, "\n".join(self.lines)
             self.take(patience)
 
-    def ticks(self) -> None:
-        """Wait for a tick of the owner's that is still to come."""
-        before = len(self.lines)
+    def ticks(self) -> datetime:
+        """Wait for a tick of the owner's that is still to come; returns its instant."""
+        before, head = len(self.lines), f"tick {self.owner} "
         until = monotonic() + PATIENCE
-        while not any(line.startswith(f"tick {self.owner} ") for line in self.lines[before:]):
+        while True:
+            for line in self.lines[before:]:
+                if line.startswith(head):
+                    return datetime.fromisoformat(line.removeprefix(head))
             assert monotonic() < until, "\n".join(self.lines)
             self.take()
 
@@ -192,11 +196,16 @@ class Server(Child):
     def kill_owner(self) -> None:
         """Kill the owner; another process of the server owns the store within a second.
 
-        It dies with nothing in hand, just after a tick: killed before a commit it would have that
-        message handled again.
+        It dies with nothing in hand, just after a tick and well before the next: killed before a
+        commit it would have that message handled again.
         """
-        self.ticks()
-        wait_until_handled(self.folder)
+        until = monotonic() + PATIENCE
+        while True:
+            last = self.ticks()
+            wait_until_handled(self.folder)
+            if datetime.now(UTC) - last < timedelta(seconds=0.6):
+                break
+            assert monotonic() < until, self.lines
         killed, begun = self.owner, monotonic()
         os.kill(killed, signal.SIGKILL)
         while True:
