@@ -19,11 +19,11 @@ import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from callboard import Runtime
-from callboard.clock import monotonic
+from callboard.clock import SECOND, SystemClock, micros, monotonic
 from callboard.runtime.ownership import Ownership
 
 from .processes import PATIENCE, Child
@@ -203,7 +203,7 @@ class Server(Child):
         while True:
             last = self.ticks()
             wait_until_handled(self.folder)
-            if datetime.now(UTC) - last < timedelta(seconds=0.6):
+            if SystemClock().now() - micros(last) < 0.6 * SECOND:
                 break
             assert monotonic() < until, self.lines
         killed, begun = self.owner, monotonic()
