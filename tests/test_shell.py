@@ -158,14 +158,20 @@ def test_what_the_history_suggests_is_taken_with_the_right_arrow(
     with opened(store) as (shell, keys):
         buffer = shell._session.default_buffer
         suggested: list[str] = []
+        begun = threading.Event()
 
         def offered(_: object) -> None:
             if buffer.suggestion is not None and buffer.suggestion.text and not suggested:
                 suggested.append(buffer.suggestion.text)
                 keys.send_text(f"{RIGHT}\r{CTRL_D}")
 
+        def shown(_: object) -> None:
+            if not begun.is_set() and buffer.history.get_strings():
+                begun.set()
+                keys.send_text("pe")  # what is typed before the history has been read is too early
+
         buffer.on_suggestion_set += offered
-        keys.send_text("pe")
+        shell._session.app.after_render += shown
         shell.run()
     assert suggested == ["ek mail -n 1"]
     assert '"message":"one"' in capfd.readouterr().out
