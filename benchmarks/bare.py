@@ -46,6 +46,13 @@ def _check(db: sqlite3.Connection, wanted: int) -> None:
     expect("rows", db.execute("SELECT count(*) FROM m").fetchone()[0], wanted)
 
 
+def _insert(db: sqlite3.Connection, rows: list[tuple[str]]) -> None:
+    for part in thousands(rows):
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(_ONE, part)
+        db.execute("COMMIT")
+
+
 def commits(folder: Path, size: int) -> dict[str, float]:
     """Commit rows one by one."""
     with connect(folder) as db:
@@ -62,10 +69,7 @@ def bulk(folder: Path, size: int) -> dict[str, float]:
     with connect(folder) as db:
         rows = [(body(number),) for number in range(size)]
         began = perf_counter()
-        for start in range(0, size, 1000):
-            db.execute("BEGIN IMMEDIATE")
-            db.executemany(_ONE, rows[start : start + 1000])
-            db.execute("COMMIT")
+        _insert(db, rows)
         took = perf_counter() - began
         _check(db, size)
     return {"per s": size / took}
@@ -99,10 +103,7 @@ def life(folder: Path, size: int) -> dict[str, float]:
     with connect(folder) as db:
         rows = [(body(number),) for number in range(size)]
         began = perf_counter()
-        for start in range(0, size, 1000):
-            db.execute("BEGIN IMMEDIATE")
-            db.executemany(_ONE, rows[start : start + 1000])
-            db.execute("COMMIT")
+        _insert(db, rows)
         for part in thousands(list(range(1, size + 1))):
             db.execute("BEGIN IMMEDIATE")
             db.executemany(_DELETE, [(number,) for number in part])

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .case import OURS
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .case import Case, Target
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parent.parent
 #: Appends and fsyncs of one probe, and rounds that are tried beyond those wanted.
@@ -129,7 +131,7 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
     }
 
 
-def thousands(values: list[int]) -> Iterator[list[int]]:
+def thousands(values: list[T]) -> Iterator[list[T]]:
     """Cut into pieces of a thousand."""
     for start in range(0, len(values), 1000):
         yield values[start : start + 1000]

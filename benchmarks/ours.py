@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from callboard import Runtime
+from callboard import Runtime, WorkerActor
 
 from .case import expect
 
@@ -42,6 +42,25 @@ class Tally:
     def check(self) -> None:
         """Refuse a run that handled another number of messages."""
         expect("handled", next(self._count) - 1, self._wanted)
+
+
+@dataclass
+class Count:
+    """The state of one key."""
+
+    handled: int = 0
+
+
+class Counter(WorkerActor):
+    """Counts the messages of its key, durably."""
+
+    state: Count
+    tally: Tally
+
+    def on_receive(self, message: Small) -> None:
+        """Count one."""
+        self.state.handled += 1
+        self.tally(message)
 
 
 def open_board(folder: Path) -> Runtime:

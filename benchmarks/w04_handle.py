@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from callboard import WorkerActor
-
 from . import bare
 from .case import BARE, OURS, Case, Target, expect
-from .ours import PATIENCE, Small, Tally, acknowledged, open_board, small
+from .ours import PATIENCE, Counter, Tally, acknowledged, open_board, small
 from .peers import handle
 
 if TYPE_CHECKING:
@@ -60,25 +57,6 @@ def one_by_one(folder: Path, size: int) -> dict[str, float]:
         took = acknowledged(rt, "small", began)
     tally.check()
     return {"per s": size / took}
-
-
-@dataclass
-class Count:
-    """The state of one key."""
-
-    handled: int = 0
-
-
-class Counter(WorkerActor):
-    """Counts the messages of its key, durably."""
-
-    state: Count
-    tally: Tally
-
-    def on_receive(self, message: Small) -> None:
-        """Count one."""
-        self.state.handled += 1
-        self.tally(message)
 
 
 def keyed(folder: Path, size: int) -> dict[str, float]:

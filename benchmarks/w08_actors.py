@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from callboard import WorkerActor
 from callboard.actors.cell import Cell
 from callboard.actors.driver import ThreadDriver
 from callboard.clock import SystemClock
 
 from .case import OURS, Case, Target, expect
 from .memory import megabytes
-from .ours import PATIENCE, Small, Tally, open_board, small
+from .ours import PATIENCE, Counter, Tally, open_board, small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,25 +99,6 @@ def pykka_asks(folder: Path, size: int) -> dict[str, float]:
         expect("answer", got, number + 1)
     ref.stop()
     return {"per s": 1 / median(took), "p50 us": median(took) * 1e6}
-
-
-@dataclass
-class Count:
-    """The state of one key."""
-
-    handled: int = 0
-
-
-class Counter(WorkerActor):
-    """Counts the messages of its key, durably."""
-
-    state: Count
-    tally: Tally
-
-    def on_receive(self, message: Small) -> None:
-        """Count one."""
-        self.state.handled += 1
-        self.tally(message)
 
 
 def activations(folder: Path, size: int) -> dict[str, float]:

@@ -69,8 +69,9 @@ class Stock:
 class Shop(WorkerActor):
     state: Stock
 
-    def on_receive(self, message: Order) -> None:
+    def on_receive(self, message: Order) -> int:
         self.state.items += message.count
+        return self.state.items
 
 
 def declare(rt: Runtime) -> None:

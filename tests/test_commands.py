@@ -5,36 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from callboard import ManualClock, Reject, Runtime, WorkerActor
+from callboard import ManualClock, Reject, Runtime
 from callboard.repl import cli
 from callboard.runtime.testing import Board
 
-from .consoles import Call
-
-
-@dataclass
-class Order:
-    item: str
-    count: int = 1
-
-
-@dataclass
-class Stock:
-    items: int = 0
-
-
-class Shop(WorkerActor):
-    state: Stock
-
-    def on_receive(self, message: Order) -> int:
-        self.state.items += message.count
-        return self.state.items
+from .consoles import Call, Order, Shop, Stock
 
 
 @pytest.fixture
