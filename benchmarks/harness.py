@@ -33,6 +33,9 @@ ROOT = Path(__file__).parent.parent
 #: Appends and fsyncs of one probe, and rounds that are tried beyond those wanted.
 _SYNCS, _SPARE = 200, 6
 _PATIENCE = 600.0
+#: Byte code is kept, as it is in an installation: no start compiles the package again.
+_ENVIRONMENT = {name: value for name, value in os.environ.items()
+                if name != "PYTHONDONTWRITEBYTECODE"}  # fmt: skip
 
 
 @dataclass
@@ -112,7 +115,8 @@ def _apart(case: Case, side: str, size: int, scratch: Path) -> dict[str, float]:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks", "--side", case.name, side, str(size), str(folder)],
-            cwd=ROOT, capture_output=True, text=True, timeout=_PATIENCE, check=False,
+            cwd=ROOT, env=_ENVIRONMENT, capture_output=True, text=True, timeout=_PATIENCE,
+            check=False,
         )  # fmt: skip
     finally:
         shutil.rmtree(folder, ignore_errors=True)

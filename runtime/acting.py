@@ -7,7 +7,6 @@ and a turn that runs for it is void.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +99,8 @@ class Acting(ByHand):
     # --- inside ------------------------------------------------------------------------------
 
     def _note(self, command: str, who: str | None) -> Audit:
+        import getpass
+
         said = f"{getpass.getuser()} ({os.getpid()})" if who is None else who
         return Audit(self._clock.now(), said, command)
 

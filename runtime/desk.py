@@ -1,8 +1,13 @@
-"""The owner's desk: serves what clients ask and listen for over the socket."""
+"""The owner's desk: serves what clients ask and listen for over the socket.
+
+What shows the tree and rehearses is imported with the first who wants it, which spares a start what
+the records cost.
+"""
 
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,10 +35,7 @@ from .frames import (
     pack,
 )
 from .frames import read_to_owner as read
-from .rehearsal import duration
 from .remote import describe
-from .stage import Stage
-from .tree import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .hub import Hub
     from .records import Simulation
+    from .stage import Stage
 
 logger = logging.getLogger("callboard")
 
@@ -70,10 +73,6 @@ class Desk:
         """Serve nobody yet."""
         self._engine = engine
         self._hub = hub
-        environment = engine.environment
-        self._stage = Stage(
-            environment.home, environment.store, environment.clock, environment.loop
-        )
         self._send: Callable[[Channel, bytes], None] = lambda *_: None
         self._hang_up: Callable[[Channel], None] = lambda _: None
         self._asks: dict[Channel, dict[int, Asked]] = {}
@@ -202,14 +201,24 @@ class Desk:
     # --- looking -----------------------------------------------------------------------------
 
     def _look(self, channel: Channel, number: int) -> None:
+        from .tree import show
+
         environment = self._engine.environment
         found = show(environment.store, self._engine, environment.clock.now())
         self._send(channel, pack(Shown(number, msgspec.Raw(msgspec.json.encode(found)))))
 
     # --- rehearsing --------------------------------------------------------------------------
 
+    @cached_property
+    def _stage(self) -> Stage:
+        from .stage import Stage
+
+        environment = self._engine.environment
+        return Stage(environment.home, environment.store, environment.clock, environment.loop)
+
     def _rehearse(self, channel: Channel, frame: Rehearse) -> None:
         """Have a handler run on a thread of its own: this one goes on serving."""
+        from .rehearsal import duration
 
         def deliver(found: Simulation | None, error: BaseException | None) -> None:
             if found is not None:

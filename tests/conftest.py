@@ -1,4 +1,4 @@
-"""Which tests run beside each other when pytest has several workers."""
+"""What all tests share: kept byte code, and which run beside each other with several workers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Hundreds of children import the package: it is compiled once, as in an installation.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(trylast=True)
