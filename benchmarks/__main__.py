@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from time import perf_counter
 
 from .case import OURS
 from .chart import draw
@@ -52,10 +53,12 @@ def _measure(options: argparse.Namespace, scratch: Path) -> None:
         if (case.long and not options.long) or (options.quick and case.quick is None):
             continue
         sides = {name for name in case.sides if not (peerless and name in PEERS)}
+        began = perf_counter()
         result = measure(case, quick=options.quick, scratch=scratch, sides=sides,
                          pairs=options.pairs)  # fmt: skip
         for line in lines(result):
             print(line, flush=True)
+        print(f"  ({perf_counter() - began:.0f} s)", flush=True)
         if OURS in result.failed:
             print(f"{case.name}: callboard FAILED: {result.failed[OURS]}", file=sys.stderr)
         if not (options.quick or options.pairs):  # each at once: a run takes long, and may be ended

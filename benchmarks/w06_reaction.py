@@ -77,12 +77,12 @@ def client(path: str, size: int) -> None:
 
 
 CASES = [
-    Case("W6", "tell to handler, idle, same process", 200, 100,
+    Case("W6", "tell to handler, idle, same process", 200, 60,
          {OURS: same_process, BARE: bare.hand_off,
           **reaction("huey", "persist-queue", "litequeue", "apscheduler", "dbos")},
          (Target("p50 ms", 1.6, most=True, over=BARE), Target("p99 ms", 3.0, most=True)),
          slow={"dbos": 10}),
-    Case("W6-other", "the same, told from another process", 200, 100, {OURS: other_process},
+    Case("W6-other", "the same, told from another process", 200, 60, {OURS: other_process},
          (Target("p99 ms", 4.0, most=True),)),
 ]  # fmt: skip
 

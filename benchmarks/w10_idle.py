@@ -41,6 +41,6 @@ def idle(folder: Path, size: int) -> dict[str, float]:
 
 
 CASES = [
-    Case("W10", "idle: 1,000 mailboxes, 1,000 schedules, 10^6 far timers", 60, 10, {OURS: idle},
+    Case("W10", "idle: 1,000 mailboxes, 1,000 schedules, 10^6 far timers", 60, 5, {OURS: idle},
          (Target("% of a core", 0.5, most=True), Target("threads", 10, most=True)), pairs=1),
 ]  # fmt: skip

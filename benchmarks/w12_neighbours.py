@@ -105,7 +105,7 @@ def neighbour(kind: str, folder: Path, seconds: float) -> None:
 
 
 CASES = [
-    Case("W12", "two clients and a foreign connection beside a saturated owner", 10, 4,
+    Case("W12", "two clients and a foreign connection beside a saturated owner", 10, 2,
          {OURS: beside, "alone": alone},
          (Target("longest wait ms", 1000, most=True), Target("per s", 0.6, over="alone")),
          pairs=3),

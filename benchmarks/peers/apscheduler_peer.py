@@ -24,13 +24,13 @@ def job(number: int) -> None:
 
 
 class APScheduler(Timed):
-    """APScheduler: a message is a job that is due now.
-
-    Its default forgets jobs that are a second late; they are all late here, so that is switched
-    off, else it would lose most of them.
-    """
+    """APScheduler: a message is a job that is due now."""
 
     name, package = "apscheduler", "apscheduler"
+    remark = (
+        "not its defaults: `misfire_grace_time=None`, because it forgets by default what is a "
+        "second late, and here nearly all is"
+    )
 
     def __init__(self, folder: Path, handler: Callable[[int], None]) -> None:
         """Open the store, paused."""
