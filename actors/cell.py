@@ -19,10 +19,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import pykka
-from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
-from .inbox import Control, Inbox
+from .inbox import OVERTAKING, Control, Inbox
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -67,6 +66,19 @@ class Crashed(Control):
         self.error = error
 
 
+class CellRef(pykka.ActorRef["Cell"]):
+    """A ref as pykka's, whose tell goes straight into the inbox."""
+
+    actor_inbox: Inbox
+
+    def tell(self, message: Any) -> None:
+        """See pykka."""
+        if self.actor_stopped.is_set():
+            msg = f"{self} not found"
+            raise pykka.ActorDeadError(msg)
+        self.actor_inbox.post(message)
+
+
 class Cell(pykka.Actor):
     """Base of callboard's actors.
 
@@ -86,6 +98,7 @@ class Cell(pykka.Actor):
     def __init__(self, driver: Driver, name: str, supervisor: Cell | None = None) -> None:
         """Build the cell; ``start()`` attaches it to its driver."""
         super().__init__()
+        self._actor_ref = CellRef(self)
         self.driver = driver
         self.name = name
         self.supervisor = supervisor
@@ -135,10 +148,10 @@ class Cell(pykka.Actor):
         take, handle = inbox.take, self._handle
         try:
             for _ in range(BUDGET):
-                envelope = take()
-                if envelope is None:
+                taken = take()
+                if taken is None:
                     break
-                handle(envelope)
+                handle(*taken)
         finally:
             inbox.finish()
 
@@ -162,7 +175,7 @@ class Cell(pykka.Actor):
         refused like what was in the inbox then.
         """
         if not self.actor_stopped.is_set():
-            self.actor_inbox.put(Envelope(message))
+            self.actor_inbox.post(message)
 
     def wake_at(self, due: int | None) -> None:
         """Ask for a :class:`Wake` at an instant (microseconds UTC); replaces the one before."""
@@ -180,22 +193,21 @@ class Cell(pykka.Actor):
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _handle(self, envelope: Envelope[Any]) -> None:
-        message = envelope.message
+    def _handle(self, message: Any, reply_to: pykka.Future[Any] | None) -> None:
         if self.actor_stopped.is_set():
-            self._refuse(envelope)
+            self._refuse(message, reply_to)
             return
         try:
             reply = None
-            if not isinstance(message, (Control, _ActorStop)) or not self._controlled(message):
+            if not isinstance(message, OVERTAKING) or not self._controlled(message):
                 reply = self.on_receive(message)
         except BaseException as error:
-            if envelope.reply_to is not None:
-                envelope.reply_to.set_exception((type(error), error, error.__traceback__))
+            if reply_to is not None:
+                reply_to.set_exception((type(error), error, error.__traceback__))
             self.crash(error)
         else:
-            if envelope.reply_to is not None:
-                envelope.reply_to.set(reply)
+            if reply_to is not None:
+                reply_to.set(reply)
 
     def _controlled(self, message: Control | _ActorStop) -> bool:
         """Do what every cell is told alike; False: it is for the cell's own kind."""
@@ -216,9 +228,9 @@ class Cell(pykka.Actor):
                 return False
         return True
 
-    def _refuse(self, envelope: Envelope[Any]) -> None:
+    def _refuse(self, message: Any, reply_to: pykka.Future[Any] | None) -> None:
         """Answer as pykka does for what is in the inbox of an actor that stops."""
-        self.actor_inbox.put(envelope)
+        self.actor_inbox.post(message, reply_to)
         self._actor_loop_teardown()
 
     def _guarded(self, hook: Any) -> None:

@@ -173,6 +173,7 @@ class ThreadDriver:
         self._queue: deque[Cell] = deque()
         self._threads: set[threading.Thread] = set()
         self._left: set[threading.Thread] = set()
+        self._own = threading.local()  # .cell: what this thread is stepping
         # Idle threads, each parked on a lock of its own: the cheapest way to wake just one.
         self._seats: list[threading.Lock] = []
         self._away = 0  # handlers that wait for an answer do not count
@@ -201,6 +202,8 @@ class ThreadDriver:
         seat = None
         with self._lock:
             self._queue.append(cell)
+            if getattr(self._own, "cell", None) is cell:
+                return  # ready again as its step ends: this thread comes back for it by itself
             if self._seats:
                 seat = self._seats.pop()
             elif len(self._threads) < self._most + self._away and not self._ending:
@@ -344,8 +347,8 @@ class ThreadDriver:
     def _relieve(self) -> None:
         """Try again to start a thread for what is ready: with none, nobody else would."""
         with self._lock:
-            if self._queue and not self._seats and len(self._threads) < self._most + self._away:
-                self._spawn()
+            if not self._seats:
+                self._hand_on()
 
     def _run(self) -> None:
         me = threading.current_thread()
@@ -353,13 +356,10 @@ class ThreadDriver:
         seat.acquire()
         while True:
             with self._lock:
-                if me in self._left:
+                if me in self._left or len(self._threads) > self._most + self._away:
                     self._left.discard(me)
-                    return
-                if len(self._threads) > self._most + self._away:
                     self._threads.discard(me)
-                    if self._queue and self._seats:
-                        self._seats.pop().release()
+                    self._hand_on()
                     return
                 cell = self._queue.popleft() if self._queue else None
                 if cell is None:
@@ -378,12 +378,26 @@ class ThreadDriver:
                         return
                 seat.acquire()  # it was chosen just now
 
+    def _hand_on(self) -> None:
+        """Have another thread take what is ready; the caller holds the lock."""
+        if self._queue and self._seats:
+            self._seats.pop().release()
+        elif self._queue and len(self._threads) < self._most + self._away and not self._ending:
+            self._spawn()
+
     def _step(self, cell: Cell) -> None:
+        own = self._own
+        own.cell = cell
         try:
             cell.step()
+            own.cell = None
             self.activity += 1
-            self.drain()
+            if self._system:
+                with self._lock:
+                    self._hand_on()
+                self.drain()
         except Exception:  # no memory for a step: the thread must not die of it
+            own.cell = None
             logger.exception("a step of %s could not end", cell.name)
             sleep(_BREATH)
 

@@ -16,12 +16,17 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
-    from pykka._envelope import Envelope
+    import pykka
+
+    #: A message, and who is answered.
+    Pair: TypeAlias = tuple[Any, pykka.Future[Any] | None]
 
 
 class Control:
@@ -30,15 +35,22 @@ class Control:
     __slots__ = ()
 
 
+#: What goes into the control lane.
+OVERTAKING = (Control, _ActorStop)
+
+
 class Inbox:
-    """Two lanes of envelopes; any thread may put, one at a time takes."""
+    """Two lanes of messages; any thread may put, one at a time takes.
+
+    A lane holds pairs: an Envelope takes longer to make than all else that a tell does.
+    """
 
     __slots__ = ("_backlog", "_control", "_on_ready", "_paused", "_turnstile")
 
     def __init__(self) -> None:
         """Start empty, and bound to nobody: what is put waits until :meth:`bind`."""
-        self._control: deque[Envelope[Any]] = deque()
-        self._backlog: deque[Envelope[Any]] = deque()
+        self._control: deque[Pair] = deque()
+        self._backlog: deque[Pair] = deque()
         self._turnstile = threading.Lock()
         self._on_ready: Callable[[], None] | None = None
         self._paused = False
@@ -49,16 +61,20 @@ class Inbox:
         self._signal()
 
     def put(self, envelope: Envelope[Any], /) -> None:
+        """Append what is in an envelope: pykka's protocol."""
+        self.post(envelope.message, envelope.reply_to)
+
+    def post(self, message: Any, reply_to: pykka.Future[Any] | None = None) -> None:
         """Append to the lane of the message's type."""
-        if isinstance(envelope.message, (Control, _ActorStop)):
-            self._control.append(envelope)
+        if isinstance(message, OVERTAKING):
+            self._control.append((message, reply_to))
         else:
-            self._backlog.append(envelope)
+            self._backlog.append((message, reply_to))
         if not self._turnstile.locked():
             self._signal()
 
-    def take(self) -> Envelope[Any] | None:
-        """Return the next envelope, control first; None when there is nothing to do now."""
+    def take(self) -> Pair | None:
+        """Return the next message, control first; None when there is nothing to do now."""
         if self._control:
             return self._control.popleft()
         if self._backlog and not self._paused:
@@ -67,7 +83,7 @@ class Inbox:
 
     def get(self) -> Envelope[Any]:
         """Return the next envelope, paused or not: pykka's protocol, used to empty the inbox."""
-        return self._control.popleft() if self._control else self._backlog.popleft()
+        return Envelope(*(self._control.popleft() if self._control else self._backlog.popleft()))
 
     def empty(self) -> bool:
         """Say whether both lanes are empty."""

@@ -75,8 +75,8 @@ class WorkerCell(Cell):
     def step(self) -> None:
         """Run messages for about two milliseconds. Runs: on a handler thread."""
         inbox = self.actor_inbox
-        while (envelope := inbox.take()) is not None:
-            self._handle(envelope)
+        while (taken := inbox.take()) is not None:
+            self._handle(*taken)
         try:
             if not (self.waiting or self.crashed or self.left):
                 self._work()

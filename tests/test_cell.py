@@ -102,6 +102,28 @@ def test_pykka_s_envelope_is_a_message_and_who_is_answered() -> None:
     assert (envelope.message, envelope.reply_to) == ("hello", future)
 
 
+def test_pykka_s_ref_has_what_a_cell_s_ref_overrides() -> None:
+    cell = Echo(driver())
+    assert type(cell.actor_ref) is not pykka.ActorRef
+    assert cell.actor_ref is cell._actor_ref
+    assert [*inspect.signature(pykka.ActorRef).parameters] == ["actor"]
+    assert inspect.signature(pykka.ActorRef.tell) == inspect.signature(type(cell.actor_ref).tell)
+
+
+def test_a_dead_cell_refuses_a_tell_as_pykka_s_ref_does() -> None:
+    steps = driver()
+    cell = Echo.launch(steps)
+    stopped = cell.actor_ref.stop(block=False)
+    steps.run()
+    assert stopped.get(timeout=PATIENCE)
+    said = []
+    for tell in (cell.actor_ref.tell, pykka.ActorRef(cell).tell):
+        with pytest.raises(pykka.ActorDeadError) as raised:
+            tell("late")
+        said.append(str(raised.value))
+    assert said[0] == said[1]
+
+
 # --- life ---------------------------------------------------------------------------------------
 
 

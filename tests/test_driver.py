@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from callboard.actors.cell import Cell
+from callboard.actors.cell import BUDGET, Cell
 from callboard.actors.driver import Deadlines, Driver, ThreadDriver
 from callboard.actors.retry import RetryPolicy
 from callboard.actors.seeded_driver import SeededDriver
@@ -229,6 +229,78 @@ def test_no_more_threads_than_asked_run_and_all_of_them_do() -> None:
         gate.set()
         assert driver.stop(PATIENCE) == []
     assert not set(handlers()) - before
+
+
+def test_a_cell_that_is_ready_again_as_its_step_ends_wakes_no_other_thread() -> None:
+    driver = ThreadDriver(ManualClock(), 4)
+    ran_on: list[int] = []
+    done = threading.Event()
+
+    def note(message: int) -> None:
+        ran_on.append(threading.get_ident())
+        if message == 10 * BUDGET:
+            done.set()
+
+    cell = Work(driver, "busy", note)
+    for number in range(10 * BUDGET + 1):
+        cell.post(number)
+    before = set(handlers())
+    driver.start()
+    try:
+        cell._start_actor_loop()
+        assert done.wait(PATIENCE)
+        assert len(set(handlers()) - before) == 1
+        assert len(set(ran_on)) == 1
+    finally:
+        assert driver.stop(PATIENCE) == []
+
+
+def test_a_cell_that_is_ready_again_does_not_wait_while_its_thread_steps_a_system_cell() -> None:
+    driver = ThreadDriver(ManualClock(), 2)
+    held, gate, done = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        held.set()
+        gate.wait(PATIENCE)
+
+    def note(message: int) -> None:
+        if message == 0:
+            slow.post("go")
+        elif message == BUDGET:
+            done.set()
+
+    try:  # without a clock thread, which would come to relieve it
+        slow = Note.launch(driver, "slow", hold)
+        cell = Work(driver, "busy", note)
+        for number in range(BUDGET + 1):
+            cell.post(number)
+        cell._start_actor_loop()
+        assert held.wait(PATIENCE)
+        assert done.wait(PATIENCE)  # on another thread: the first is held
+        assert not gate.is_set()
+    finally:
+        gate.set()
+        assert driver.stop(PATIENCE) == []
+
+
+def test_a_thread_that_was_left_behind_hands_on_the_cell_it_had_to_step_again() -> None:
+    driver = ThreadDriver(ManualClock(), 1)
+    done = threading.Event()
+
+    def note(message: int) -> None:
+        if message == 0:
+            driver.leave_behind(threading.current_thread())
+        elif message == BUDGET:
+            done.set()
+
+    try:  # without a clock thread, which would come to relieve it
+        cell = Work(driver, "left", note)
+        for number in range(BUDGET + 1):
+            cell.post(number)
+        cell._start_actor_loop()
+        assert done.wait(PATIENCE)
+    finally:
+        assert driver.stop(PATIENCE) == []
 
 
 @pytest.mark.parametrize("kind", [ManualClock, SystemClock])

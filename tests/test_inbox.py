@@ -34,8 +34,8 @@ class InboxMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.inbox = Inbox()
-        self.control: deque[Envelope[object]] = deque()
-        self.backlog: deque[Envelope[object]] = deque()
+        self.control: deque[object] = deque()
+        self.backlog: deque[object] = deque()
         self.paused = False
         self.bound = False
         self.outstanding = 0
@@ -68,23 +68,22 @@ class InboxMachine(RuleBasedStateMachine):
     @rule()
     def put_backlog(self) -> None:
         self.numbers += 1
-        envelope: Envelope[object] = Envelope(self.numbers)
-        self.backlog.append(envelope)
-        self.inbox.put(envelope)
+        self.backlog.append(self.numbers)
+        self.inbox.post(self.numbers)
         self.expect_signal()
 
     @rule()
     def put_control(self) -> None:
         self.numbers += 1
-        envelope: Envelope[object] = Envelope(Numbered(self.numbers))
-        self.control.append(envelope)
-        self.inbox.put(envelope)
+        message = Numbered(self.numbers)
+        self.control.append(message)
+        self.inbox.post(message)
         self.expect_signal()
 
     @rule()
     def put_stop(self) -> None:
         envelope: Envelope[object] = Envelope(_ActorStop())
-        self.control.append(envelope)
+        self.control.append(envelope.message)
         self.inbox.put(envelope)
         self.expect_signal()
 
@@ -110,14 +109,15 @@ class InboxMachine(RuleBasedStateMachine):
             expected = self.control.popleft()
         elif self.backlog and not self.paused:
             expected = self.backlog.popleft()
-        assert self.inbox.take() is expected
+        taken = self.inbox.take()
+        assert taken == (None if expected is None else (expected, None))
 
     @precondition(lambda self: self.stepping and (self.control or self.backlog))
     @rule()
     def empty_it_as_pykka_does(self) -> None:
         """Paused or not."""
         expected = self.control.popleft() if self.control else self.backlog.popleft()
-        assert self.inbox.get() is expected
+        assert self.inbox.get().message is expected
 
     @precondition(lambda self: self.stepping)
     @rule()
@@ -164,10 +164,10 @@ TestInbox.settings = settings(max_examples=150, stateful_step_count=40, deadline
 def test_a_control_message_overtakes_the_backlog() -> None:
     inbox = Inbox()
     for number in range(3):
-        inbox.put(Envelope(number))
-    inbox.put(Envelope(_ActorStop()))
-    inbox.put(Envelope(Wake()))
-    found = [envelope.message for envelope in iter(inbox.take, None)]
+        inbox.post(number)
+    inbox.post(_ActorStop())
+    inbox.post(Wake())
+    found = [message for message, _ in iter(inbox.take, None)]
     assert [type(each) for each in found[:2]] == [_ActorStop, Wake]
     assert found[2:] == [0, 1, 2]
 
@@ -181,7 +181,7 @@ def test_no_wake_up_is_lost_between_threads() -> None:
     def putter(me: int) -> None:
         gate.wait(PATIENCE)
         for number in range(EACH):
-            inbox.put(Envelope((me, number)))
+            inbox.post((me, number))
 
     threads = [threading.Thread(target=putter, args=(me,)) for me in range(PUTTERS)]
     for thread in threads:
@@ -190,10 +190,10 @@ def test_no_wake_up_is_lost_between_threads() -> None:
     while len(taken) < PUTTERS * EACH:
         signals.get(timeout=PATIENCE)  # raises queue.Empty when a wake-up was lost
         for _ in range(3):  # a small budget: most steps end with work left
-            envelope = inbox.take()
-            if envelope is None:
+            pair = inbox.take()
+            if pair is None:
                 break
-            taken.append(envelope.message)
+            taken.append(pair[0])
         inbox.finish()
     for thread in threads:
         thread.join(PATIENCE)

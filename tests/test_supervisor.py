@@ -164,7 +164,7 @@ class SupervisorMachine(RuleBasedStateMachine):
             assert (name in self.supervisor.faulted) is model.faulted
             assert child.actor_ref is self.refs[name]
             assert self.refs[name].is_alive()
-            backlog = [envelope.message for envelope in child.actor_inbox._backlog]
+            backlog = [message for message, _ in child.actor_inbox._backlog]
             assert backlog == list(model.queue)
 
     @invariant()
