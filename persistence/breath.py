@@ -1,14 +1,15 @@
 """A breath for connections that cannot pass the gate.
 
 SQLite's busy handler sleeps, soon 100 ms at a time, and never wins against writers that commit back
-to back. After 0.4 s in which the lock was hardly free every process of ours is kept out for 110 ms:
+to back. When the lock was hardly free for a while every process of ours is kept out for 110 ms:
 longer than such a sleep, so a connection that waits finds the lock free in the next pause, whenever
 it looks. A shorter one is missed by chance, and missed again.
 
-A pause is a tell that takes 110 ms longer, so it is rare (every three seconds) as long as nobody
-but this process writes: the first commit of a newcomer may take that long, which is less than the
-5 s that Python's sqlite3 waits. Beside other writers it comes within a second; and soon again after
-one in which a foreign connection has written, since two of them may have met there.
+A pause is a tell that takes 110 ms longer, so it is rare (after every three busy seconds) as long
+as nobody but this process writes: the first commit of a newcomer may take that long, which is less
+than the 5 s that Python's sqlite3 waits, and a burst that is over sooner needs no pause. Beside
+other writers it comes within a second; and soon again after one in which a foreign connection has
+written, since two of them may have met there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from ..clock import monotonic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LENGTH, OUT_OF = 0.11, 0.4
+LENGTH = 0.11
+#: Busy seconds before the first pause, beside others; while nobody else writes they are RARELY.
+OUT_OF = 0.4
 #: Seconds from one pause to the next: while nobody else writes, beside others, and after one that
 #: a foreign connection has used.
 RARELY, EVERY, SOON = 3.0, 0.7, 0.3
@@ -77,7 +80,8 @@ class Breath:
         elif now - self._looked > LOOK:
             self._look(now)
             apart = self._apart(now)
-            if now - self._free_since > OUT_OF and now - self._last_breath > apart:
+            busy = now - self._free_since
+            if busy > (apart if apart == RARELY else OUT_OF) and now - self._last_breath > apart:
                 self._used = self._hold(partial(self._pause, LENGTH), apart)
                 self._last_breath = self._looked = self._begun = self._now()
 

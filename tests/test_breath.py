@@ -79,9 +79,17 @@ def test_a_pause_that_was_used_is_followed_by_another_soon() -> None:
 def test_a_saturated_owner_that_is_alone_pauses_rarely() -> None:
     owner = Owner()
     owner.work(20.0)
-    assert owner.pauses[0] - 100.0 < OUT_OF + SOON
+    assert owner.pauses[0] - 100.0 < RARELY + SOON
     assert all(RARELY < gap < RARELY + SOON + LENGTH + 0.02 for gap in owner.gaps)
     assert max(owner.gaps) < 4.0, "a newcomer waits 5 s"
+
+
+def test_a_burst_that_a_newcomer_can_wait_for_has_no_pause() -> None:
+    owner = Owner()
+    for _ in range(5):
+        owner.work(RARELY)
+        owner.now += 2 * LENGTH
+    assert owner.pauses == []
 
 
 def test_it_pauses_often_from_the_first_commit_of_others_on_and_for_a_while() -> None:
