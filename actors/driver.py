@@ -34,6 +34,8 @@ SLICE = 0.002
 _IDLE = 10.0
 # Seconds before another thread is tried for, when the machine has given none.
 _SPAWN_AGAIN = 0.2
+# Seconds that the clock thread looks ahead of a deadline: so late the machine wakes who sleeps.
+_AHEAD = 0.00008
 # Seconds of rest for a thread whose step failed in our own code.
 _BREATH = 0.01
 
@@ -443,7 +445,7 @@ class ThreadDriver:
         waits = [beat - monotonic()]
         wait = self._clock.slice(self._deadlines.earliest())
         if wait is not None:
-            waits.append(wait)
+            waits.append(wait - _AHEAD)
         if self._watched:
             waits.append(self._watched[0][0] - monotonic())
         return max(0.0, min(waits))
