@@ -17,7 +17,7 @@ import msgspec
 from ..errors import ConfigError, MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -201,6 +201,29 @@ class Accepts:
             raise MessageError(self._refusal(value))
         body = encode(value, self.what)
         return PLAIN, 1, body, self._checked(self._plain, body)
+
+    def encode_alike(self, values: Sequence[Any]) -> tuple[str, int, list[bytes], list[Any]] | None:
+        """Encode many of one type, each step for all; returns kind, version, bodies and copies.
+
+        None: they are of several types, or not each of them passes. :meth:`encode` then does what
+        can be done, and says which one does not.
+        """
+        types = set(map(type, values))
+        if len(types) != 1:
+            return None
+        cls = types.pop()
+        found = self._by_type.get(cls)
+        if found is None and self._plain is not None and not is_record(cls):
+            found = PLAIN, 1, self._plain
+        if found is None or hasattr(cls, "model_dump_json"):
+            return None
+        kind, version, decoder = found
+        try:
+            bodies = list(map(_encode, values))
+            copies = list(map(decoder, bodies))
+        except Exception:  # raised again by encode(), as an error of that one value
+            return None
+        return (kind, version, bodies, copies) if max(map(len, bodies)) <= LARGEST_MESSAGE else None
 
     def decode(self, kind: str, version: int, body: bytes) -> Any:
         """Decode a stored body.

@@ -126,7 +126,7 @@ class Sender:
     ) -> list[int]:
         """See Runtime.tell_many."""
         target = self._target(mailbox, key, self.due(after, at), priority, expires)
-        ops: list[Op] = [target.build(message) for message in messages]
+        ops = target.build_many(list(messages))
         if not ops:
             return []
         return list(self.run(target.with_room(ops), connection, timeout)) or [0] * len(ops)
@@ -332,6 +332,25 @@ class _Target:
             None, version, self._now, priority=self._priority, expires_at=self._expires_at,
             value=decoded,
         )  # fmt: skip
+
+    def build_many(self, values: list[Any]) -> list[Op]:
+        """Do for each value what :meth:`build` does: in few steps, where all are of one type."""
+        spec, row, key = self._spec, self._row, self._key
+        alike = spec.behaviour.accepts.encode_alike(values) if spec is not None else None
+        if spec is None or alike is None:
+            return [self.build(value) for value in values]
+        kind, version, bodies, copies = alike
+        if spec.keyed and key is None:
+            keys = [_key(spec, row, value, key) for value in values]
+        else:
+            keys = [_key(spec, row, None, key)] * len(values)
+        number, due, now = row.id, self._due, self._now
+        priority, expires_at = self._priority, self._expires_at
+        return [
+            Message(number, kind, body, key, due, None, version, now, priority=priority,
+                    expires_at=expires_at, value=copy)
+            for body, key, copy in zip(bodies, keys, copies, strict=True)
+        ]  # fmt: skip
 
     def with_room(self, ops: list[Op]) -> list[Op]:
         """Return the operations with one that makes sure of room, where there is a capacity."""

@@ -11,6 +11,7 @@ import pytest
 from callboard import (
     AlreadyTold,
     ConfigError,
+    Context,
     MailboxNotFound,
     MessageError,
     RetryLater,
@@ -122,6 +123,43 @@ def test_an_id_that_waits_can_be_replaced_kept_or_raised(board: Board, rt: Runti
         second = rt.tell("greetings", "d", after=120, id="x")
         assert second > first
         assert [(t.id, t.name) for t in rt.timers()] == [(second, "x")]
+
+
+@pytest.mark.parametrize(
+    ("mailbox", "many", "part"),
+    [
+        ("greetings", ["a", 3, "b"], "Expected `str`"),
+        ("greetings", [1, 2, 3], "Expected `str`"),
+        ("greetings", ["a", "b", as_any(object())], "object"),
+        ("by_length", ["a", "b", "xyz"], "KeyError"),
+        ("keyed", ["a", "b"], "key="),
+    ],
+)
+def test_one_that_is_refused_among_many_has_none_of_them_told(
+    board: Board, rt: Runtime, mailbox: str, many: list[Any], part: str
+) -> None:
+    with board:
+        with pytest.raises(MessageError, match=part):
+            rt.tell_many(mailbox, many)
+        assert sum(row.waiting + row.later for row in rt.mailboxes()) == 0
+
+
+def test_each_of_many_has_its_key_and_is_the_senders_no_more(board: Board) -> None:
+    got: list[tuple[str | None, list[int]]] = []
+
+    def work(message: list[int], context: Context) -> None:
+        got.append((context.key, message))
+
+    board.rt.mailbox("work", work, keyed=lambda message: str(len(message)))
+    told = [[1], [2, 3]]
+    with board:
+        board.rt.tell_many("work", told)
+        told[0].append(9)
+        board.settle()
+        board.rt.tell_many("work", [[4], [5, 6]], key="given")
+        board.settle()
+    assert sorted(got[:2], key=str) == [("1", [1]), ("2", [2, 3])]
+    assert got[2:] == [("given", [4]), ("given", [5, 6])]
 
 
 def test_retry_later_that_is_not_understood_is_a_failure_like_any_other(board: Board) -> None:

@@ -126,6 +126,49 @@ def test_two_types_of_one_kind_are_refused() -> None:
     assert Accepts(Placed | Twin.Placed, WHAT).kinds == ("Placed", "twin")
 
 
+ALIKE: list[tuple[Any, list[Any]]] = [
+    (Placed, [Placed(1), Placed(2, 2.5)]),
+    (Placed | Cancelled | str, [Cancelled(1), Cancelled(2, "late")]),
+    (Placed | Cancelled | str, ["one", "two"]),
+    (Packed, [Packed(1), Packed(2)]),
+    (Any, [{"a": 1}, {"b": [2, None]}]),
+]
+
+
+@pytest.mark.parametrize(("annotation", "values"), ALIKE)
+def test_many_of_one_type_are_encoded_as_each_of_them_is(
+    annotation: Any, values: list[Any]
+) -> None:
+    accepts = Accepts(annotation, WHAT)
+    alike = accepts.encode_alike(values)
+    assert alike is not None
+    kind, version, bodies, copies = alike
+    one_by_one = [accepts.encode(value) for value in values]
+    assert [(kind, version, *each) for each in zip(bodies, copies, strict=True)] == one_by_one
+    assert not any(copy is value for copy, value in zip(copies, values, strict=True)
+                   if not isinstance(value, str))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("annotation", "values"),
+    [
+        (Placed | Cancelled, [Placed(1), Cancelled(1)]),
+        (Placed, [Placed(1), Placed("two")]),  # type: ignore[arg-type]
+        (Placed, [Placed(1), Placed(object())]),  # type: ignore[arg-type]
+        (Placed, [Cancelled(1), Cancelled(2)]),
+        (Placed, [1, 2]),
+        (Paid, [Paid(order=1), Paid(order=2)]),
+        (str, ["a", "x" * LARGEST_MESSAGE]),
+        (Any, [Placed(1), Placed(2)]),
+        (str, []),
+    ],
+)
+def test_many_that_are_not_alike_or_do_not_all_pass_are_left_to_be_encoded_one_by_one(
+    annotation: Any, values: list[Any]
+) -> None:
+    assert Accepts(annotation, WHAT).encode_alike(values) is None
+
+
 def test_an_annotation_that_is_no_schema_is_refused() -> None:
     with pytest.raises(ConfigError, match="is no message type"):
         Accepts(list[int] | dict[str, int] | set[int], WHAT)
