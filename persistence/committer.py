@@ -154,8 +154,9 @@ class Committer:
                 unit.error = StoreError("the runtime stopped before this was written")
             else:
                 self._queue.append(unit)
-                self._eager = True
-                if self._background and not self._leading:
+                # The first one has woken the thread: it has not come to them yet.
+                woken, self._eager = self._eager and self._thread is not None, True
+                if self._background and not self._leading and not woken:
                     self._awake = True
                     self._start_thread()
                     self._work.notify()

@@ -98,17 +98,18 @@ class Sender:
         **options: Any,
     ) -> int:
         """See Runtime.tell_async."""
-        await self.know(mailbox)
+        if not self._registry.has_row(self._registry.name_of(mailbox)):
+            await self.know(mailbox)
         ops = self.operations(mailbox, message, **options)
         results = await self.run_async(ops, connection, timeout)
         return results[0] if results else 0
 
     async def know(self, mailbox: Any) -> None:
         """Look a mailbox up that this process has not sent to yet, without blocking the loop."""
-        import asyncio
-
         name = self._registry.name_of(mailbox)
         if not self._registry.has_row(name):
+            import asyncio
+
             await asyncio.to_thread(self._registry.row, name)
 
     def tell_many(
@@ -267,8 +268,6 @@ class Sender:
         self, ops: list[Op], connection: Any, timeout: float | None = None
     ) -> Sequence[Any]:
         """Do what :meth:`run` does, without blocking the event loop."""
-        import asyncio
-
         turn = current(self._home)
         if connection is not None or (turn is not None and turn.phase is not Phase.SEALED):
             return self.run(ops, connection, timeout)  # nothing is committed here
@@ -279,6 +278,8 @@ class Sender:
             rooms = [op for op in ops if isinstance(op, Room) and op.waits]
             if not rooms:
                 raise
+            import asyncio
+
             return await asyncio.to_thread(self._when_there_is_room, ops, rooms, timeout)
         return unit.results
 
@@ -367,6 +368,8 @@ class _Target:
 
 def unit_of(ops: list[Op]) -> Unit:
     """Return the unit for operations outside a turn."""
+    if len(ops) == 1 and type(op := ops[0]) is Message:
+        return Unit(tells=[op], size=_OVERHEAD + len(op.body) + 64)
     messages = [op for op in ops if isinstance(op, Message)]
     size = _OVERHEAD + sum([len(message.body) + 64 for message in messages])
     if len(messages) == len(ops):
