@@ -16,7 +16,7 @@ import msgspec
 
 from ..errors import AlreadyTold, MailboxFull, MessageError
 from ._sqlite3 import sqlite3
-from .shapes import chunks, flat, numbered, values
+from .shapes import chunks, flat, numbered, padded, values
 from .sqlite_kept import remember
 from .sqlite_open import refusal
 from .sqlite_repair import repair
@@ -60,9 +60,10 @@ _BODY = 4
 _INSERT = f"INSERT INTO callboard_message ({_FIELDS}) VALUES "
 _INSERT_ONE = _INSERT + values(1, _WIDTH)
 # Of many rows most columns are the same in all: what differs is listed, the rest is bound once.
+# Behind the last row there may be empty ones.
 _INSERT_MANY = f"""
 WITH row (i, {{listed}}) AS (VALUES {{rows}})
-INSERT INTO callboard_message ({_FIELDS}) SELECT ? + i, {{columns}} FROM row"""
+INSERT INTO callboard_message ({_FIELDS}) SELECT ? + i, {{columns}} FROM row LIMIT ?"""
 _DELETE_ONE = "DELETE FROM callboard_message WHERE number = ?"
 _DELETE_RANGE = "DELETE FROM callboard_message WHERE number BETWEEN ? AND ?"
 _DELETE_SET = """
@@ -183,19 +184,21 @@ class UnitWriter:
         if len(tells) == 1:
             self._run(_INSERT_ONE, _row(tells[0]))
             return
-        for start, length in chunks(len(tells)):
-            self._insert_many(tells[start : start + length])
+        for start, length in padded(len(tells)):
+            self._insert_many(tells[start : start + length], length)
 
-    def _insert_many(self, tells: list[Message]) -> None:
+    def _insert_many(self, tells: list[Message], length: int) -> None:
         columns = _columns(tells)
         listed = tuple(n for n, each in enumerate(columns) if each.count(each[0]) != len(each))
         listed = listed or (_BODY,)
         params: list[Any] = list(
             chain.from_iterable(zip(*[columns[n] for n in listed], strict=True))
         )
+        params += [None] * ((length - len(tells)) * len(listed))
         params.append(tells[0].number)
         params += [each[0] for n, each in enumerate(columns) if n not in listed]
-        self._run(_insert_many(len(tells), listed), params)
+        params.append(len(tells))
+        self._run(_insert_many(length, listed), params)
 
     # --- one unit ----------------------------------------------------------------------------
 

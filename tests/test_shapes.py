@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callboard.persistence.shapes import chunks, flat, numbered, values
+from callboard.persistence.shapes import chunks, flat, numbered, padded, values
 
 
 @given(st.integers(0, 5000))
@@ -22,6 +22,16 @@ def test_there_are_few_statements_and_few_lengths(count: int) -> None:
     lengths = [length for _, length in chunks(count)]
     assert len(lengths) <= 20
     assert set(lengths) <= {1000, 256, 64, 16, 4, 1}
+
+
+@given(st.integers(0, 5000))
+def test_what_is_left_over_is_one_statement_that_takes_fewer_rows(count: int) -> None:
+    cut = list(padded(count))
+    covered = [row for start, length in cut for row in range(start, min(start + length, count))]
+    assert covered == list(range(count))
+    assert {length for _, length in cut} <= {1000, 256, 64, 16, 4, 1}
+    assert sum(length < 256 or start + length > count for start, length in cut) <= 1
+    assert all(length == 1 or count - start > length // 4 for start, length in cut)
 
 
 @pytest.mark.parametrize("length", [length for _, length in chunks(1341)])
