@@ -71,6 +71,8 @@ WHERE mailbox = :mailbox AND due IS NOT NULL AND (due, number) > (:due, :number)
 ORDER BY due, number LIMIT :limit"""
 _PRESENT = """
 SELECT number FROM callboard_message WHERE number IN (SELECT value FROM json_each(?))"""
+# No row where it is there: then its first step ends the statement, and with it the read.
+_ABSENT = "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM callboard_message WHERE number = ?)"
 _EXPIRED = f"""
 SELECT {COLUMNS} FROM callboard_message
 WHERE mailbox = ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
@@ -138,6 +140,8 @@ class SqliteReader:
         # Readers that are inside SQLite; nobody closes or forks before they are out.
         self._reading = 0
         self._quiet = threading.Condition(self._lock)
+        # Somebody waits for that; else nobody is told of it.
+        self._awaited = 0
         self._guard: sqlite3.Connection | None = None
         self._denied: list[str] = []
         self._checked: set[str] = set()
@@ -178,10 +182,8 @@ class SqliteReader:
     def present(self, numbers: Sequence[int]) -> set[int]:
         """See Store."""
         if len(numbers) == 1:
-            found = self._rows("SELECT number FROM callboard_message WHERE number = ?", numbers)
-        else:
-            found = self._rows(_PRESENT, (_json(list(numbers)),))
-        return {row[0] for row in found}
+            return set() if self._rows(_ABSENT, numbers) else set(numbers)
+        return {row[0] for row in self._rows(_PRESENT, (_json(list(numbers)),))}
 
     def state(self, mailbox: int, key: str) -> State | None:
         """See Store."""
@@ -326,7 +328,7 @@ class SqliteReader:
     def close(self) -> None:
         """Close every connection, when those who are reading have ended."""
         with self._quiet:
-            self._quiet.wait_for(lambda: self._reading == 0, PATIENCE)
+            self._wait_for_quiet()
             # One that is still being read is closed by its reader, who finds it gone from the list.
             unused = [*self._idle, *([self._guard] if self._guard else [])]
             self._all, self._idle, self._guard = [], [], None
@@ -338,16 +340,24 @@ class SqliteReader:
     def _hold_readers(self) -> bool:
         """Take the lock with nobody reading; False when one did not end within our patience."""
         self._lock.acquire()
-        if self._quiet.wait_for(lambda: self._reading == 0, PATIENCE):
+        if self._wait_for_quiet():
             return True
         self._lock.release()
         return False
+
+    def _wait_for_quiet(self) -> bool:
+        """Wait, with the lock, until nobody is reading; False when our patience was over before."""
+        self._awaited += 1
+        try:
+            return self._quiet.wait_for(lambda: self._reading == 0, PATIENCE)
+        finally:
+            self._awaited -= 1
 
     def _forget_readers(self) -> None:
         """Start with fresh locks and no connections, in a forked child."""
         self._lock = threading.Lock()
         self._quiet = threading.Condition(self._lock)
-        self._reading = 0
+        self._reading = self._awaited = 0
         self._all, self._idle, self._guard = [], [], None
 
     def _messages(self, sql: str, params: Params) -> list[Message]:
@@ -383,7 +393,7 @@ class SqliteReader:
     def _give_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:  # the user's query was a BEGIN: later ones would see the past
             connection.rollback()
-        with self._quiet:
+        with self._lock:
             self._reading -= 1
             here = connection in self._all
             if here and len(self._idle) < _KEEP:
@@ -392,7 +402,7 @@ class SqliteReader:
                 if here:
                     self._all.remove(connection)
                 connection.close()
-            if not self._reading:
+            if self._awaited and not self._reading:
                 self._quiet.notify_all()
 
     def _open(self) -> sqlite3.Connection:
