@@ -177,9 +177,7 @@ class MailboxActor(Cell):
     def arrived(self, messages: list[Message]) -> None:
         """Take what was just committed, in commit order. Runs: on the committing thread."""
         with self.lock:
-            for each in messages:
-                if self.knows(each):
-                    self._offer(each, due=False)
+            self._offer(messages, due=False)
             hungry = self.window.hungry and not self._refilling
             if hungry:
                 self._refilling = True
@@ -201,9 +199,7 @@ class MailboxActor(Cell):
         if not ours:
             return messages
         with self.lock:
-            for each in ours:
-                if self.knows(each):
-                    self._offer(each, due=True)
+            self._offer(ours, due=True)
         self.post(Refill())
         return [m for m in messages if m.due is None or m.due > upto]
 
@@ -301,16 +297,18 @@ class MailboxActor(Cell):
             self.due_upto = max(self.due_upto, message.upto)
             if message.behind:
                 self.window.due_in_store()
-            for each in message.messages:
-                if self.knows(each):
-                    self._offer(each, due=True)
+            self._offer(message.messages, due=True)
 
-    def _offer(self, message: Message, *, due: bool) -> None:
-        lane = self.window.due if due else self.window.waiting
+    def _offer(self, messages: list[Message], *, due: bool) -> None:
+        """Offer the window what the running code knows; call it with the lock held."""
+        window, knows, events = self.window, self.knows, self.environment.events
+        lane = window.due if due else window.waiting
         complete = lane.complete
-        events = self.environment.events
-        if not self.window.offer(message, due=due) and complete != lane.complete and events.on:
-            events.emit("mailbox.spilled", mailbox=self.spec.name, window=self.window.loaded)
+        for message in messages:
+            if knows(message):
+                window.offer(message, due=due)
+        if complete and not lane.complete and events.on:
+            events.emit("mailbox.spilled", mailbox=self.spec.name, window=window.loaded)
 
     def knows(self, message: Message) -> bool:
         """Say whether the running code can decode it; else it waits in the store."""

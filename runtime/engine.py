@@ -7,6 +7,7 @@ committed to whom it is for, and watches for what other processes have written.
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from .repairing import Repairing
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ..actors.asks import Asked
     from ..actors.driver import Driver
@@ -201,19 +202,17 @@ class Engine:
 
     def committed(self, units: Sequence[Unit], written: Written) -> None:
         """Hand over what was told, foreign messages first: number order is commit order."""
-        arrived: dict[int, list[Message]] = {}
-        later: dict[int, list[Message]] = {}
+        arrived: defaultdict[int, list[Message]] = defaultdict(list)
+        later: defaultdict[int, list[Message]] = defaultdict(list)
         if written.flood is not None:
             self._flood(written.flood)
-        for message in written.foreign:
-            self._sort_in(message, arrived, later)
+        self._sort_in(written.foreign, arrived, later)
         for unit in units:
             if unit.outcome is not Outcome.COMMITTED:
                 continue
             if unit.removed:
                 self._removed(unit)
-            for message in unit.told:
-                self._sort_in(message, arrived, later)
+            self._sort_in(unit.told, arrived, later)
         for number, messages in arrived.items():
             self.mailboxes[number].arrived(messages)
         for number, messages in later.items():
@@ -422,20 +421,21 @@ class Engine:
 
     def _sort_in(
         self,
-        message: Message,
-        arrived: dict[int, list[Message]],
-        later: dict[int, list[Message]],
+        messages: Iterable[Message],
+        arrived: defaultdict[int, list[Message]],
+        later: defaultdict[int, list[Message]],
     ) -> None:
-        mailbox = self.mailboxes.get(message.mailbox)
-        if mailbox is None:
-            return  # nobody here declares it: it waits in the store
-        lane = arrived if message.due is None else later
-        lane.setdefault(message.mailbox, []).append(message)
-        events = self.environment.events
-        if events.flow:
-            events.emit("message.told", mailbox=mailbox.spec.name, id=message.number,
-                        kind=message.kind, key=message.key, due=message.due,
-                        cause=message.cause)  # fmt: skip
+        events, mailboxes = self.environment.events, self.mailboxes
+        for message in messages:
+            mailbox = mailboxes.get(message.mailbox)
+            if mailbox is None:
+                continue  # nobody here declares it: it waits in the store
+            lane = arrived if message.due is None else later
+            lane[message.mailbox].append(message)
+            if events.flow:
+                events.emit("message.told", mailbox=mailbox.spec.name, id=message.number,
+                            kind=message.kind, key=message.key, due=message.due,
+                            cause=message.cause)  # fmt: skip
 
     def _removed(self, unit: Unit) -> None:
         numbers = {op.message.mailbox if isinstance(op, (Tell, Move)) else op.mailbox

@@ -9,6 +9,7 @@ import pytest
 
 from callboard import Runtime
 from callboard.actors.mailbox import MailboxActor
+from callboard.actors.sizes import WINDOW
 from callboard.runtime import testing
 
 if TYPE_CHECKING:
@@ -36,6 +37,26 @@ def test_what_is_told_while_a_page_is_read_is_handled(
     board.start()
     board.settle()
     assert seen == [1]
+
+
+def test_what_is_beyond_the_window_is_said_once_and_handled_in_its_order(board: Board) -> None:
+    spilled: list[tuple[str, int]] = []
+    seen: list[int] = []
+    board.rt.events.subscribe(
+        lambda event: spilled.append((event["mailbox"], event["window"])),
+        "mailbox.spilled",
+    )
+    board.rt.mailbox("jobs", seen.append)
+    board.start()
+    board.rt.pause("jobs")
+    board.settle()
+    for start in (0, 600, 1200):
+        board.rt.tell_many("jobs", range(start, start + 600))
+    board.settle()
+    assert spilled == [("jobs", WINDOW)]
+    board.rt.resume("jobs")
+    board.settle()
+    assert seen == [*range(1800)]
 
 
 def test_what_is_told_to_a_key_while_its_page_is_read_is_handled(
