@@ -25,9 +25,9 @@ embedding.start()
 embedding.start()
 exits = [t for t in threading.enumerate() if t.name == "callboard-exit"]
 if os.fork() == 0:
-    os.write(1, b"child %d" % embedding.started)
+    inherited = embedding.started
     embedding.start()
-    os.write(1, b" %s\\n" % rt.role.encode())
+    os.write(1, b"child %d %s\\n" % (inherited, rt.role.encode()))
     rt.stop()
     os._exit(0)
 os.wait()

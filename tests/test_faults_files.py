@@ -29,6 +29,7 @@ def work(n: int) -> None:
     print(f"got {n}", flush=True)
 rt.events.subscribe(lambda e: print("lost", e.fields["error"], flush=True), "owner.lost")
 rt.events.subscribe(lambda e: print("is owner", flush=True), "owner.taken")
+rt.events.subscribe(lambda e: print("as", e.fields["role"], flush=True), "runtime.started")
 rt.tell("work", 0)
 rt.run()
 """
@@ -104,7 +105,8 @@ def test_a_standby_takes_over_when_the_locks_were_deleted(tmp_path: Path) -> Non
     with Child(OWNER, cwd=tmp_path) as owner:
         owner.wait_for("got 0")  # its own: it is the owner
         with Child(OWNER, cwd=tmp_path) as standby:
-            owner.wait_for("got 0")  # the standby's: it is up
+            owner.wait_for("got 0")  # the standby's
+            standby.wait_for("as standby")
             delete_locks(tmp_path)
             assert owner.end() == 1
             standby.wait_for("is owner")

@@ -618,6 +618,7 @@ def test_stop_from_a_handler_does_not_wait_for_itself(tmp_path: Path, kind: str)
     rt.tell("work", 1)
     ended.wait()
     assert rt.mailboxes()[0].waiting == 0
+    rt.stop()  # the look has opened the store again
 
 
 def test_what_stop_interrupts_is_not_counted(tmp_path: Path) -> None:
