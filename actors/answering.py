@@ -15,6 +15,8 @@ from .asks import Asked, Reply, reply_of
 from .mail import Refill
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .activation import Activation
     from .mailbox import MailboxActor
     from .turn import Turn
@@ -83,24 +85,35 @@ class Answering:
         """Answer with what the handler raised, once what it had seen is on disk."""
         unit = Unit(lineage=activation, generation=turn.generation)
         turn.result = error
-        self.stage(unit, turn, activation)
+        if self.stage(unit, turn, activation):
+            self.answer(turn)
         self._mailbox.finished(turn.message)
 
-    def stage(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
-        """Have the turn committed and then answered; at once where there is nothing to commit."""
+    def stage(self, unit: Unit, turn: Turn, activation: Activation | None) -> bool:
+        """Have the turn committed and then answered; True: it is the caller's to :meth:`answer`.
+
+        That is so where there is nothing to commit: then whoever has run it gives the answer last
+        of all, and the asker need not wait for its thread.
+        """
         committer = self._shared.committer
-        idle = not (unit.state or unit.tells or unit.ops or committer.pending or unit.overtaken)
+        if not (unit.state or unit.tells or unit.ops or committer.pending or unit.overtaken):
+            with self._mailbox.lock:
+                self._mailbox.window.settled(turn.message)
+            return True
         if activation is not None:
             with self._mailbox.lock:
                 activation.pending += 1
-        if idle:
-            unit.outcome = Outcome.COMMITTED
-            self._settled(unit, turn, activation)
-            self._shared.asks.flush()
-            return
         unit.once = True
         unit.settle = lambda done: self._settled(done, turn, activation)
         committer.stage(unit)
+        return False
+
+    def answer(self, turn: Turn) -> None:
+        """Answer an ask whose turn had nothing to commit. Runs: on a handler thread."""
+        if self._mailbox.recovery.draining:
+            self._mailbox.post(Refill())
+        if isinstance(turn.message, Asked):
+            self._answer(turn.message, turn, None, self._shared.asks.answer)
 
     def _settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
         """Learn what became of an ask's turn. Runs: on the committing thread, after the commit."""
@@ -121,15 +134,19 @@ class Answering:
         if held or outcome is Outcome.AGAIN or mailbox.recovery.draining:
             mailbox.post(Refill())
         if outcome is not Outcome.AGAIN and isinstance(ask, Asked):
-            self._answer(ask, turn, unit.error if outcome is Outcome.FAILED else None)
+            refused = unit.error if outcome is Outcome.FAILED else None
+            self._answer(ask, turn, refused, self._shared.asks.settle)
 
-    def _answer(self, ask: Asked, turn: Turn, refused: BaseException | None) -> None:
+    def _answer(
+        self, ask: Asked, turn: Turn, refused: BaseException | None,
+        give: Callable[[Asked, Reply | None, BaseException | None], None],
+    ) -> None:  # fmt: skip
         shared, result = self._shared, turn.result
         error = refused or (result if isinstance(result, BaseException) else None)
         reply = result if isinstance(result, Reply) and error is None else None
-        shared.asks.settle(ask, reply, error)
         if error is not None and shared.events.on:
             shared.events.emit("ask.failed", mailbox=ask.target, key=ask.key, error=repr(error))
         elif shared.events.flow:
             took = (shared.clock.now() - turn.now) / SECOND
             shared.events.emit("ask.answered", mailbox=ask.target, key=ask.key, took=took)
+        give(ask, reply, error)

@@ -119,6 +119,13 @@ class Asks:
             if self._open.pop(ask.number, None) is not None:
                 self._settled.append((ask, reply, error))
 
+    def answer(self, ask: Asked, reply: Reply | None, error: BaseException | None) -> None:
+        """Answer at once: the ask's turn has told nothing that would have to go before."""
+        with self._lock:
+            waited_for = self._open.pop(ask.number, None) is not None
+        if waited_for:
+            ask.deliver(reply, error)
+
     def flush(self) -> None:
         """Give the answers that are settled to their askers."""
         if not self._settled:

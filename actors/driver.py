@@ -16,13 +16,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clock import monotonic, sleep
-from ..persistence.committer import ThreadWaiter, Waiter
 from .cell import Wake
+from .doorbell import doorbell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..clock import Clock
+    from ..persistence.committer import Waiter
     from .cell import Cell
 
 logger = logging.getLogger("callboard")
@@ -246,7 +247,7 @@ class ThreadDriver:
 
     def waiter(self) -> Waiter:
         """See Driver."""
-        return ThreadWaiter()
+        return doorbell()
 
     def seconds(self) -> float:
         """See Driver."""

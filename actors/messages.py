@@ -29,6 +29,9 @@ LARGEST_STATE = 64 * 1024 * 1024
 
 _LINE = 80
 
+# What is no record at a glance.
+_BUILT_IN = frozenset([int, str, dict, list, type(None), float, bool, tuple])
+
 _encode = msgspec.json.Encoder().encode
 _kinds: dict[type, tuple[str, int]] = {}
 _upcasts: dict[tuple[str, int], Callable[[Any], Any]] = {}
@@ -90,10 +93,14 @@ def kind_of(cls: type) -> tuple[str, int]:
 
 def is_record(cls: Any) -> bool:
     """Say whether a type has a kind of its own: a dataclass, a Struct, or a pydantic model."""
-    return isinstance(cls, type) and (
-        dataclasses.is_dataclass(cls)
-        or issubclass(cls, msgspec.Struct)
-        or hasattr(cls, "__pydantic_validator__")
+    return (
+        isinstance(cls, type)
+        and cls not in _BUILT_IN
+        and (
+            dataclasses.is_dataclass(cls)
+            or issubclass(cls, msgspec.Struct)
+            or hasattr(cls, "__pydantic_validator__")
+        )
     )
 
 

@@ -184,6 +184,13 @@ class Window:
     def park(self, message: Message) -> None:
         """Take what is not in the store; it runs after all of its key that sorts before it."""
         name = message.key if self.keyed else None
+        if (
+            name not in self._parked
+            and name not in self.blocked
+            and self.waiting.has_seen(message, name)
+        ):
+            self._load(self.waiting, message)
+            return
         insort(self._parked.setdefault(name, []), message, key=self.waiting.place)
         self._let_in(name)
         if name in self._parked:

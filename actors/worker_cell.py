@@ -69,6 +69,8 @@ class WorkerCell(Cell):
         self.turn: Turn | None = None
         self.lock = threading.Lock()
         self.own: Activation | None = None
+        # An ask that has been run and is to be answered: before anything else is run, or at last.
+        self._answerable: Turn | None = None
         self._slot = environment.slots.claim()
         self._watching = False
 
@@ -84,6 +86,8 @@ class WorkerCell(Cell):
             self.crash(error)
         if not self.waiting:
             self.environment.slots.note(self._slot, 0)
+        if self._answerable is not None:
+            self._answer()
         inbox.finish()
         if not (self.idle or self.waiting or self.crashed or self.left or self._starved()):
             inbox.nudge()
@@ -93,6 +97,8 @@ class WorkerCell(Cell):
         if isinstance(message, Finished):
             self.waiting = False
             self._end(message.turn, message.activation, message.error)
+            if self._answerable is not None:
+                self._answer()
 
     def reload(self) -> None:
         """Go on after a crash of the cell itself; nothing of the message was kept."""
@@ -117,6 +123,11 @@ class WorkerCell(Cell):
         # It may have recovered between the look and the note: then nobody would call.
         return not environment.may_run
 
+    def _answer(self) -> None:
+        turn, self._answerable = self._answerable, None
+        if turn is not None:
+            self.mailbox.asks.answer(turn)
+
     def _work(self) -> None:
         mailbox = self.mailbox
         until = monotonic() + self.driver.slice
@@ -125,11 +136,15 @@ class WorkerCell(Cell):
         committer = self.environment.committer
         while committer.healthy and not committer.crowded:
             if mailbox.retiring and (retired := mailbox.retired()) is not None:
+                if self._answerable is not None:
+                    self._answer()
                 self._put_away(retired)
                 continue
             message = mailbox.next(self)
             if message is None:
                 return
+            if self._answerable is not None:
+                self._answer()
             try:
                 self._run(message)
             except Unbuilt:
@@ -266,7 +281,8 @@ class WorkerCell(Cell):
         else:
             unit.ops = turn.ops
         if turn.message.number < 0:
-            mailbox.asks.stage(unit, turn, activation)
+            if mailbox.asks.stage(unit, turn, activation):
+                self._answerable = turn
         else:
             self._stage_told(unit, turn, activation)
         if activation is None or not turn.has_execute:

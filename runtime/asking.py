@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..actors.asks import Asked, Link, Reply
+from ..actors.doorbell import doorbell
 from ..actors.messages import Accepts, Unknown
 from ..actors.turn import Phase, current
 from ..clock import monotonic
@@ -22,12 +23,11 @@ from ..errors import (
     RemoteError,
     TurnEnded,
 )
-from ..persistence.committer import ThreadWaiter
 from ..persistence.seal import is_sealed
 from .landing import Landings, on_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..actors.turn import Turn
     from .engine import Engine
@@ -60,6 +60,7 @@ class Asking:
         self._registry = registry
         self._landings = Landings()
         self._returns: dict[str, Accepts] = {}
+        self._here: Here | None = None
 
     def ask(self, mailbox: Any, message: Any, *, key: str | int | None, timeout: float) -> Any:
         """See Runtime.ask."""
@@ -81,8 +82,11 @@ class Asking:
         route.send(ask)
         route.drain()
         try:
-            with route.waiting(turn):
+            if turn is None:
                 done = waiter.wait(left)
+            else:
+                with route.waiting():
+                    done = waiter.wait(left)
         except BaseException:
             route.forget(ask)
             raise
@@ -141,7 +145,10 @@ class Asking:
             raise ActorStopped("a simulated turn asks nobody: the answer's turn would be stored")
         engine = self._host.engine
         if engine is not None:
-            return Here(engine)
+            here = self._here
+            if here is None or here.engine is not engine:
+                here = self._here = Here(engine)
+            return here
         if turn is not None:
             raise ActorStopped("the runtime stops: it takes no more asks")
         return There(self._host.line)
@@ -150,18 +157,14 @@ class Asking:
         self, mailbox: Any, message: Any, key: str | int | None, turn: Turn | None,
         deliver: Callable[[Reply | None, BaseException | None], None],
     ) -> Asked:  # fmt: skip
-        built = self._sender.message(mailbox, message, key)
-        chain: tuple[Link, ...] = ()
+        ask = self._sender.asked(mailbox, message, key)
+        ask.deliver = deliver
         if turn is not None:
             asker = turn.message
             chain = asker.chain if isinstance(asker, Asked) else ()
-            chain = (*chain, Link(turn.mailbox, asker.key, asker.number))
-        return Asked(
-            built.mailbox, built.kind, built.body, built.key, version=built.version,
-            told_at=built.told_at, sender=None if turn is None else turn.mailbox,
-            value=built.value, chain=chain, target=self._registry.name_of(mailbox),
-            deliver=deliver,
-        )  # fmt: skip
+            ask.chain = (*chain, Link(turn.mailbox, asker.key, asker.number))
+            ask.sender = turn.mailbox
+        return ask
 
     def _read(self, ask: Asked, reply: Reply | None, error: BaseException | None) -> Any:
         """Return the answer, or raise what the handler raised."""
@@ -202,7 +205,7 @@ class Here:
 
     def __init__(self, engine: Engine) -> None:
         """Send nothing yet."""
-        self._engine = engine
+        self.engine = engine
         self.connected = True
         driver = engine.environment.driver
         self.waiter, self.drain, self.drain_soon = driver.waiter, driver.drain, driver.drain_soon
@@ -213,17 +216,23 @@ class Here:
 
     def send(self, ask: Asked) -> None:
         """Put the ask into its mailbox."""
-        self._engine.ask(ask)
+        self.engine.ask(ask)
 
     def forget(self, ask: Asked) -> bool:
         """Take it back; False when it was answered meanwhile."""
-        open_still = self._engine.environment.asks.close(ask)
-        self._engine.withdraw(ask)
+        open_still = self.engine.environment.asks.close(ask)
+        self.engine.withdraw(ask)
         return open_still
 
-    def waiting(self, turn: Turn | None) -> Away:
-        """Return what another thread may take the asker's place in."""
-        return Away(self._engine, turn is not None)
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Have another thread take the place of a handler's that waits: it does not count."""
+        driver = self.engine.environment.driver
+        driver.blocked()
+        try:
+            yield
+        finally:
+            driver.unblocked()
 
 
 class There:
@@ -237,7 +246,7 @@ class There:
     def __init__(self, line: Line) -> None:
         """Send nothing yet."""
         self._line = line
-        self.waiter = ThreadWaiter
+        self.waiter = doorbell
 
     @property
     def connected(self) -> bool:
@@ -264,30 +273,9 @@ class There:
     def drain_soon(self) -> None:
         """Leave it to the owner."""
 
-    def waiting(self, turn: Turn | None) -> contextlib.AbstractContextManager[None]:
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
         """Take up nobody's place: handlers run where the owner is."""
         return contextlib.nullcontext()
-
-
-class Away:
-    """A handler waits for another's answer: its thread does not count meanwhile."""
-
-    __slots__ = ("_driver", "_in_turn")
-
-    def __init__(self, engine: Engine, in_turn: bool) -> None:  # noqa: FBT001  (one caller)
-        """Say whether a handler waits."""
-        self._driver = engine.environment.driver
-        self._in_turn = in_turn
-
-    def __enter__(self) -> None:
-        """Give the place to another."""
-        if self._in_turn:
-            self._driver.blocked()
-
-    def __exit__(self, *exc: object) -> None:
-        """Take it back."""
-        if self._in_turn:
-            self._driver.unblocked()
 
 
 def _seconds(timeout: float) -> float:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from ..actors.asks import Asked
 from ..actors.messages import PLAIN, encode, is_record, kind_of
 from ..actors.turn import Phase, current
 from ..clock import LATEST, duration, micros, monotonic, sleep
@@ -176,8 +177,14 @@ class Sender:
         return target.with_room([Tell(built, if_exists, until)])
 
     def message(self, mailbox: Any, message: Any, key: str | int | None) -> Message:
-        """Return a message that is not told: what an ask is made of."""
+        """Return a message that is not told."""
         return self._target(mailbox, key, None, 0, None).build(message)
+
+    def asked(self, mailbox: Any, message: Any, key: str | int | None) -> Asked:
+        """Return an ask; who waits for its answer is to be said yet."""
+        ask = cast("Asked", self._target(mailbox, key, None, 0, None).build(message, Asked))
+        ask.target = self._registry.name_of(mailbox)
+        return ask
 
     def publishing(self, topic: str, message: Any) -> tuple[int, list[Op]]:
         """Return how many mailboxes subscribe, and what one publish does."""
@@ -325,10 +332,10 @@ class _Target:
         self._encode = spec.behaviour.accepts.encode if spec is not None else partial(_foreign, row)
         self._now, self._priority, self._expires_at = now, priority, expires_at
 
-    def build(self, value: Any) -> Message:
-        """Check a value, and make the message of it."""
+    def build(self, value: Any, sort: type[Message] = Message) -> Message:
+        """Check a value, and make a message of it, or an ask."""
         kind, version, body, decoded = self._encode(value)
-        return Message(
+        return sort(
             self._row.id, kind, body, _key(self._spec, self._row, value, self._key), self._due,
             None, version, self._now, priority=self._priority, expires_at=self._expires_at,
             value=decoded,

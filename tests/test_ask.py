@@ -519,6 +519,25 @@ def test_a_paused_mailbox_answers_when_it_goes_on(rt: Runtime) -> None:
         assert found == [2]  # the first was taken back
 
 
+def test_its_answer_does_not_wait_for_what_its_worker_runs_next(rt: Runtime) -> None:
+    before, after = Gate(), Gate()
+    ref = rt.mailbox("work", lambda n: {0: before, 2: after}.get(n, abs)(n))
+    with rt:
+        asks = [in_thread(lambda: rt.ask(ref, 0))]
+        assert before.running.wait(PATIENCE)
+        asks.append(in_thread(lambda: rt.ask(ref, 1)))
+        until_open(rt, 2)
+        asks.append(in_thread(lambda: rt.ask(ref, 2)))
+        until_open(rt, 3)
+        before.open.set()
+        assert after.running.wait(PATIENCE)
+        asks[1][0].join(PATIENCE / 10)
+        assert asks[1][1] == [1]
+        after.open.set()
+        for thread, _ in asks:
+            thread.join(PATIENCE)
+
+
 def test_it_waits_behind_a_message_that_keeps_its_key_waiting(board: Board) -> None:
     rt = board.rt
     tries: list[int] = []

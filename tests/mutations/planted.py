@@ -151,8 +151,7 @@ DEFECTS = (
     Defect(
         "reply before commit", Answering, "stage",
         "    unit.settle = lambda done:",
-        "    self._answer(turn.message, turn, None)\n"
-        "    self._shared.asks.flush()\n"
+        "    self._answer(turn.message, turn, None, self._shared.asks.answer)\n"
         "    unit.settle = lambda done:",
         seed=0,
     ),
