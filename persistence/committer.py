@@ -8,6 +8,9 @@ others wait and are committed by that leader, or by the next::
       |                   '--(only turns wait)-> the commit thread is woken
       '---- commit thread: leads, unless a sender has come first and took them along
 
+Many senders of one group wake each other, one at a time, and the last one hands the lead on. All at
+once they would queue for the GIL, each be put to sleep twice, and miss the next group.
+
 Turns are *staged*: their worker goes on while they wait. They ride along with the next commit and
 start one themselves when nobody is committing. Staged work is bounded; at the bound workers wait.
 
@@ -48,6 +51,8 @@ STAGED_BYTES = 2 * GROUP_BYTES
 # Beside a sender that tells one by one the commit thread leaves a few acknowledgements to it: with
 # a commit of their own they would make every tell wait for theirs.
 _GRACE, _LATELY, _FEW = 0.001, 0.002, 64
+# From so many senders on they wake each other, and all the rest at once where one took so long.
+_CHAIN, _LONG = 4, 0.001
 _RETRY_FIRST, _RETRY_LONGEST = 0.05, 1.0
 
 
@@ -91,6 +96,9 @@ class Committer:
         self._quiet = threading.Condition(self._lock)
         self._queue: deque[Unit] = deque()
         self._leading = False
+        # Senders whose units are settled, while they are woken.
+        self._asleep: deque[Unit] = deque()
+        self._called_at = 0.0
         self._staged = 0
         self._bytes = 0
         self._thread: threading.Thread | None = None
@@ -130,11 +138,13 @@ class Committer:
         else:
             try:
                 unit.waiter.wait()
+                if unit.calls:
+                    self._call_next(unit)
             except BaseException:
                 self._desert(unit)
                 raise
             if unit.lead:
-                unit.lead = False
+                unit.lead, unit.waiter = False, None
                 self._lead(unit)
         if byline is not None:
             byline.settle(unit)
@@ -164,12 +174,14 @@ class Committer:
             wake(unit)
 
     def _desert(self, unit: Unit) -> None:
-        """Do without a sender that was interrupted (Ctrl-C): it may have been made the leader."""
+        """Do without a sender that was interrupted (Ctrl-C): others may count on it already."""
         with self._lock:
             unit.waiter = None
             lead, unit.lead = unit.lead, False
         if lead:
             self._hand_on()
+        elif unit.calls:
+            self._call_next(unit)
 
     def stage(self, unit: Unit) -> None:
         """Queue a finished turn; its ``settle`` is called when its outcome is known.
@@ -269,10 +281,11 @@ class Committer:
                     self._write(group, own)
                 if own is None or own.outcome is not None or own.error is not None:
                     break
+                self._rouse()
         finally:
             if own is not None:
                 self._sent_at = self._last_end
-            self._hand_on()
+            self._step_down()
             call(self._hooks.after)
 
     def _take(self) -> list[Unit]:
@@ -288,6 +301,39 @@ class Committer:
                 size += unit.size
                 group.append(unit)
             return group
+
+    def _step_down(self) -> None:
+        """Let the senders of what is settled go on, and hand the lead on."""
+        if self._background and len(self._asleep) >= _CHAIN:
+            self._called_at = monotonic()
+            self._call_next(None)
+        else:
+            self._rouse()
+            self._hand_on()
+
+    def _call_next(self, caller: Unit | None) -> None:
+        """Wake one sender, who will wake the next; behind the last one the lead is handed on."""
+        now = monotonic()
+        if now - self._called_at > _LONG:  # others compute: it would be as long for each
+            self._rouse()
+        self._called_at = now
+        with self._lock:
+            while self._asleep and self._asleep[0].waiter is None:
+                self._asleep.popleft()  # it was interrupted
+            called = self._asleep.popleft() if self._asleep else None
+            if called is not None:
+                called.calls = True
+            if caller is not None:
+                caller.calls = False
+        if called is None:
+            self._hand_on()
+        else:
+            wake(called)
+
+    def _rouse(self) -> None:
+        """Wake all senders of what is settled."""
+        while self._asleep:
+            wake(self._asleep.popleft())
 
     def _hand_on(self) -> None:
         with self._lock:
@@ -353,8 +399,10 @@ class Committer:
             if roomy:
                 call(self._hooks.room)
         for unit in group:
-            if unit.waiter is not None:
+            if unit.follows:
                 wake(unit)
+            elif unit.waiter is not None:
+                self._asleep.append(unit)
 
     def _settle_written(self, group: Sequence[Unit], written: Written | None) -> list[Unit]:
         """Settle those at the head of a group that were written; returns the others."""

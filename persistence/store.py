@@ -385,6 +385,7 @@ class Unit(msgspec.Struct, kw_only=True, eq=False):
     turn: Any = None
     waiter: Any = None
     lead: bool = False
+    calls: bool = False
     follows: bool = False
     staged: bool = False
     once: bool = False

@@ -267,6 +267,49 @@ def test_closing_wakes_an_heir_once_and_the_others_too(bench: Bench) -> None:
     assert [type(bench.errors[label]) for label in ("heir", 2, 3)] == [StoreError] * 3
 
 
+# --- many senders of one group -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "woken"), [(0.0, 1), (1.0, 5)])
+def test_many_senders_wake_each_other_unless_that_takes_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, seconds: float, woken: int
+) -> None:
+    """One at a time; all the rest at once where the next took a second to come."""
+    calls: list[threading.Thread] = []
+    go_on, now = threading.Event(), [0.0]
+
+    class Held(ThreadWaiter):
+        __slots__ = ()
+
+        def wait(self, timeout: float | None = None) -> bool:
+            return super().wait(timeout) and go_on.wait(PATIENCE)
+
+        def wake(self) -> None:
+            calls.append(threading.current_thread())
+            super().wake()
+
+    def waiter() -> ThreadWaiter:
+        bench.queued.release()
+        return ThreadWaiter() if len(bench.committer._queue) == 1 else Held()
+
+    def monotonic() -> float:
+        now[0] += seconds
+        return now[0]
+
+    bench.make(waiter=waiter)
+    monkeypatch.setattr(module, "monotonic", monotonic)
+    go = bench.busy()
+    bench.send_behind(*[Job(n) for n in range(6)])
+    go.set()
+    bench._threads[1].join(PATIENCE)
+    assert bench.errors[0] is None, "the leader has gone on"
+    assert len(calls) == woken
+    go_on.set()
+    bench.done()
+    assert len(calls) == 5
+    assert bench.errors == dict.fromkeys(["first", *range(6)])
+
+
 # --- Ctrl-C --------------------------------------------------------------------------------------
 
 
@@ -325,6 +368,65 @@ def test_an_interrupted_follower_does_not_take_the_lead_with_it(
     assert isinstance(bench.errors["interrupted"], KeyboardInterrupt)
     assert bench.errors[2] is None
     assert bench.store.log == ["first", "interrupted", "turn", 2]
+
+
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize("which", [1, 3, 5])
+def test_an_interrupted_sender_of_many_keeps_nobody_asleep(
+    bench: Bench, which: int, *, after: bool
+) -> None:
+    interrupt = threading.Event()
+
+    def waiter() -> ThreadWaiter:
+        bench.queued.release()
+        it = len(bench.committer._queue) == which + 1
+        return Interrupted(interrupt, after=after) if it else ThreadWaiter()
+
+    bench.make(waiter=waiter)
+    go = bench.busy()
+    bench.send_behind(*[Job(n) for n in range(6)])
+    interrupt.set()
+    if not after:
+        bench._threads[1 + which].join(PATIENCE)
+    go.set()
+    bench.done()
+    assert isinstance(bench.errors.pop(which), KeyboardInterrupt)
+    assert set(bench.errors.values()) == {None}
+    assert len(bench.errors) == 6
+    assert bench.store.log == ["first", *range(6)]
+
+
+def test_a_sender_that_is_interrupted_before_its_turn_to_be_woken_is_passed_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt = threading.Event()
+
+    class Slow(ThreadWaiter):
+        __slots__ = ()
+
+        def wait(self, timeout: float | None = None) -> bool:
+            super().wait(timeout)
+            interrupt.set()
+            bench._threads[1 + 3].join(PATIENCE)
+            return True
+
+    def waiter() -> ThreadWaiter:
+        bench.queued.release()
+        match len(bench.committer._queue):
+            case 2:
+                return Slow()
+            case 4:
+                return Interrupted(interrupt, after=False)
+        return ThreadWaiter()
+
+    monkeypatch.setattr(module, "_LONG", PATIENCE)
+    bench.make(waiter=waiter)
+    go = bench.busy()
+    bench.send_behind(*[Job(n) for n in range(6)])
+    go.set()
+    bench.done()
+    assert isinstance(bench.errors.pop(3), KeyboardInterrupt)
+    assert bench.errors == dict.fromkeys(["first", 0, 1, 2, 4, 5])
 
 
 def test_a_poke_runs_an_empty_group(bench: Bench) -> None:
