@@ -279,6 +279,8 @@ class There:
 
 
 def _seconds(timeout: float) -> float:
+    if type(timeout) is float and 0 < timeout <= _LONGEST:
+        return timeout
     good = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
     if not good or not timeout > 0 or math.isnan(timeout):
         msg = f"timeout must be a positive number of seconds, got {timeout!r}"
