@@ -227,7 +227,10 @@ def _mails(page: Page, command: str) -> str:
         assert server.owner != server.process.pid
         server.ask("mails/ada@example.org", "POST")
         server.says(f"mail to ada@example.org from process {server.owner}")
+        before = len(server.lines)
         survived = kill(server)
+        # A stop before the new worker listens to signals would wait for it.
+        server.says("Booting worker", since=before)
         server.ask("mails/bob@example.org", "POST")
         server.says(f"mail to bob@example.org from process {server.owner}")
         wait_for_nothing(page.folder)

@@ -118,6 +118,11 @@ class Server(Child):
         said = [line.split() for line in self.lines if line.startswith("role ")]
         return sorted({pid: role for _, pid, role in said}.values())
 
+    @property
+    def started(self) -> set[str]:
+        """The processes that have said what they are."""
+        return {line.split()[1] for line in self.lines if line.startswith("role ")}
+
     def ask(self, path: str, method: str = "GET") -> Any:
         """Send a request; returns the answer, decoded.
 
@@ -197,7 +202,8 @@ class Server(Child):
         """Kill the owner; another process of the server owns the store within a second.
 
         It dies with nothing in hand, just after a tick and well before the next: killed before a
-        commit it would have that message handled again.
+        commit it would have that message handled again. Returns when another process has come in
+        its place: a stop before it listens to signals would wait for it.
         """
         until = monotonic() + PATIENCE
         while True:
@@ -206,7 +212,7 @@ class Server(Child):
             if SystemClock().now() - micros(last) < 0.6 * SECOND:
                 break
             assert monotonic() < until, self.lines
-        killed, begun = self.owner, monotonic()
+        killed, begun, known = self.owner, monotonic(), self.started
         os.kill(killed, signal.SIGKILL)
         while True:
             line = self.take()
@@ -214,6 +220,9 @@ class Server(Child):
                 break
         assert monotonic() - begun < 1.0
         assert self.owner != killed
+        while self.started <= known:
+            assert monotonic() < until, self.lines
+            self.take()
         self.ticks()
 
     def once(self) -> None:
@@ -228,7 +237,7 @@ class Server(Child):
         self.wait_for("begun")
         code = self.terminate()
         assert self.lines.count("begun") == self.lines.count("ended") == 1
-        wait_until_handled(self.folder)
+        wait_until_handled(self.folder, "slow")  # a tick may have been told at the last moment
         return code
 
     def terminate(self, seconds: float = 10.0) -> int:
@@ -246,11 +255,11 @@ class Server(Child):
         super().kill(number)
 
 
-def wait_until_handled(folder: Path) -> None:
-    """Wait until the turns of all messages of the board in a folder have committed."""
+def wait_until_handled(folder: Path, *names: str) -> None:
+    """Wait until all turns of a folder's board have committed; or of these mailboxes alone."""
     client = Runtime(folder / "board.db")
     until = monotonic() + PATIENCE
-    while any(mailbox.waiting for mailbox in client.mailboxes()):
+    while any(m.waiting for m in client.mailboxes() if not names or m.name in names):
         assert monotonic() < until
         threading.Event().wait(0.01)
     client.stop()
