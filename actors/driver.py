@@ -36,7 +36,7 @@ _IDLE = 10.0
 # Seconds before another thread is tried for, when the machine has given none.
 _SPAWN_AGAIN = 0.2
 # Seconds that the clock thread looks ahead of a deadline: so late the machine wakes who sleeps.
-_AHEAD = 0.00008
+_AHEAD = 0.00015
 # Seconds of rest for a thread whose step failed in our own code.
 _BREATH = 0.01
 

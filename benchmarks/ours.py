@@ -73,12 +73,12 @@ def small(count: int) -> list[Small]:
     return [Small(n) for n in range(count)]
 
 
-def acknowledged(rt: Runtime, mailbox: str, began: float, later: int = 0) -> float:
+def acknowledged(rt: Runtime, mailbox: str, began: float) -> float:
     """Wait until no other message is left on disk; returns the seconds since ``began``."""
     until = perf_counter() + PATIENCE
     while perf_counter() < until:
         row = next(m for m in rt.mailboxes() if m.name == mailbox)
-        if (row.waiting, row.later, row.dead) == (0, later, 0):
+        if (row.waiting, row.later, row.dead) == (0, 0, 0):
             return perf_counter() - began
     raise TimeoutError(f"{mailbox}: {row}")
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import monotonic
 from ..errors import StoreError, StoreGone, StoreOwned
-from . import seal
+from . import courtesy, seal
 from .breath import Breath
 from .byline import take
 from .hooks import Hooks, ThreadWaiter, Waiter, call, wake
@@ -190,7 +190,8 @@ class Committer:
         in the store as it was.
         """
         unit.staged = True
-        with self._lock:
+        courtesy.take(self._lock)  # many workers come here, each after every message
+        try:
             if self._lost is not None or self._ending:
                 return
             self._queue.append(unit)
@@ -202,6 +203,8 @@ class Committer:
                 self._awake = True
                 self._start_thread()
                 self._work.notify()
+        finally:
+            self._lock.release()
 
     def nudge(self) -> None:
         """Have what is queued committed, if nobody is about to: four times a second.
