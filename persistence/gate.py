@@ -73,7 +73,8 @@ class Gate:
         until = monotonic() + self._patience
         with self._door:
             pass
-        if not self._threads.acquire(timeout=self._patience):
+        threads = self._threads
+        if not threads.acquire(blocking=False) and not threads.acquire(timeout=self._patience):
             raise StoreBusy(self._complaint("another thread of this process"))
         try:
             if self._closed:

@@ -11,12 +11,16 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from ..clock import monotonic
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 #: An empty frame; see frames.py.
 RING = b"\0\0\0\0"
+# Seconds for which nobody is looked for again. An owner that begins meanwhile reads all there is.
+_ABSENT = 0.005
 
 
 class Ringer:
@@ -32,6 +36,7 @@ class Ringer:
         self._path = path
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
+        self._absent_until = 0.0
 
     def ring(self) -> None:
         """Ring, if somebody owns the store."""
@@ -60,9 +65,12 @@ class Ringer:
         self._drop()
 
     def _connect(self) -> bool:
+        if (now := monotonic()) < self._absent_until:
+            return False
         path = self._path()
-        # A tenth of the cost of knocking in vain, at every tell of a client without an owner.
+        # A tenth of the cost of knocking in vain, for a client without an owner.
         if not os.path.exists(path):  # noqa: PTH110  (half the cost of Path.exists)
+            self._absent_until = now + _ABSENT
             return False
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         client.setblocking(False)

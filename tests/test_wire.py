@@ -7,25 +7,33 @@ import socket
 import stat
 import struct
 import threading
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from callboard.runtime import bell as bell_module
+from callboard.runtime import wire
 from callboard.runtime.bell import Bell
 from callboard.runtime.wire import Ringer
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PATIENCE = 10.0
 
 
-def test_a_ring_reaches_the_owner_and_the_one_after_it(tmp_path: Path) -> None:
+@pytest.fixture
+def hands(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time of the client's clock, to be turned."""
+    now = [0.0]
+    monkeypatch.setattr(wire, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_ring_reaches_the_owner_and_the_one_after_it(tmp_path: Path, hands: list[float]) -> None:
     path = tmp_path / "bell"
     ringer = Ringer(lambda: path)
     ringer.ring()  # nobody owns it
     for _ in range(2):
+        hands[0] += 1.0
         rung = threading.Event()
         bell = Bell(path, rung.set)
         ringer.ring()
@@ -33,6 +41,20 @@ def test_a_ring_reaches_the_owner_and_the_one_after_it(tmp_path: Path) -> None:
         bell.close()
         assert not path.exists()
     ringer.close()
+
+
+def test_where_nobody_owns_the_store_few_tells_look_for_an_owner(hands: list[float]) -> None:
+    looks: list[float] = []
+
+    def nowhere() -> Path:
+        looks.append(hands[0])
+        return Path("/nowhere")
+
+    ringer = Ringer(nowhere)
+    for _ in range(100):
+        ringer.ring()
+        hands[0] += 0.001
+    assert 15 <= len(looks) <= 25
 
 
 def test_only_the_user_may_connect(tmp_path: Path) -> None:
