@@ -100,5 +100,5 @@ CASES = [
          20_000, {OURS: service},
          (Target("p99 ms", 30, most=True), Target("bulk per s", 30_000)), pairs=3),
     Case("W11-host", "the same in a host's process (no settings of Python's are touched)", 50_000,
-         None, {OURS: embedded}, pairs=3),
+         None, {OURS: embedded}, pairs=1),
 ]  # fmt: skip
