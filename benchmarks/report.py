@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .harness import Result
 
 FOLDER = Path(__file__).parent
+#: What the table says of a peer whose call returns before its message is on disk.
+NOT_DURABLE = "**no**"
 _KEPT, _PAGE = FOLDER / "results.json", FOLDER / "RESULTS.md"
 
 
@@ -171,7 +173,7 @@ def _peer(name: str) -> dict[str, str]:
     durable = synchronous >= (2 if journal == "wal" else 1)
     return {
         "name": name, "version": version, "setting": f"{journal}, {synchronous}",
-        "durable": "yes" if durable else "**no**", "remark": peer.remark,
+        "durable": "yes" if durable else NOT_DURABLE, "remark": peer.remark,
     }  # fmt: skip
 
 
@@ -195,5 +197,6 @@ Each side runs in a process of its own on a fresh store, the sides in turn; what
 ratio within a round, and the median of these ratios is shown. Absolute figures are this machine's:
 its disk syncs in a fraction of a millisecond, where a usual SSD takes one to five. What is called
 bare is sqlite3 with the inevitable statements alone (`bare.py`). All run with the defaults that a
-user gets. Why a target is not met, and what was tried, is told in `docs/performance.md`.
+user gets, but where a remark says so; the package's byte code is kept, as an installation keeps it.
+Why a target is not met, and what was tried, is told in `docs/performance.md`.
 """

@@ -88,12 +88,15 @@ def test_every_workload_of_the_contract_has_a_case() -> None:
 
 def test_the_chart_shows_each_side_with_its_figure(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(
-        '{"cases": {"W1": {"figures": [{"side": "callboard", "figure": "per s", "value": 5000}]}}}'
+        '{"cases": {"W1": {"figures": [{"side": "callboard", "figure": "per s", "value": 5000},'
+        ' {"side": "quick", "figure": "per s", "value": 9000}]}},'
+        ' "peers": [{"name": "quick", "durable": "**no**"}]}'
     )
     draw(tmp_path / "results.json", tmp_path / "results.svg")
     drawn = (tmp_path / "results.svg").read_text()
     assert ">callboard</text>" in drawn
     assert ">5,000</text>" in drawn
+    assert ">quick *</text>" in drawn, "its call returns before the message is on disk"
 
 
 @pytest.mark.slow
