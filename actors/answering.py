@@ -44,7 +44,7 @@ class Answering:
         with mailbox.lock:
             faulted = mailbox.recovery.faulted
             fault = faulted.get(None) or faulted.get(key)
-            if fault is None:
+            if fault is None and not ask.gone:  # its asker may have waited no longer for a look
                 ask.after = self._shared.committer.seen or 0
                 mailbox.window.park(ask)
             hungry = mailbox.window.hungry

@@ -623,6 +623,23 @@ def test_withdrawn_asks_leave_nothing_in_memory(rt: Runtime) -> None:
         assert engine.environment.asks._open == {}
 
 
+def test_an_ask_that_is_withdrawn_before_it_comes_in_is_not_kept(rt: Runtime) -> None:
+    """It waits for a look at the store first, and its asker may give up meanwhile."""
+    rt.mailbox("adder", Adder, keyed=True)
+    with rt:
+        rt.pause("adder")
+        engine = rt._host.engine
+        assert engine is not None
+        ask = Asked(1, "json", b"1", "k", target="adder", deliver=lambda *_: None)
+        engine._looking = True
+        engine.ask(ask)
+        assert engine.environment.asks.close(ask)
+        engine.withdraw(ask)
+        assert engine.environment.committer.flush(PATIENCE)
+        window = engine.mailboxes[1].window
+        assert (len(window.held), window.loaded, window._parked) == (0, 0, {})
+
+
 def test_a_handler_past_its_timeout_answers_with_that(rt: Runtime) -> None:
     gate = Gate()
     rt.mailbox("slow", gate, timeout=0.05, workers=2)
