@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _LENGTHS = (1000, 256, 64, 16, 4, 1)
+# From here on a length is filled to the last row: the others may hold empty ones.
 _LONG = 256
 
 

@@ -74,6 +74,22 @@ def box(store: SqliteStore) -> int:
     return store.declare([Declaration("jobs")])[0].id
 
 
+@pytest.mark.parametrize("count", [2, 30, 65, 300, 1001])
+def test_what_is_told_together_comes_out_at_the_first_try(
+    store: SqliteStore, box: int, count: int
+) -> None:
+    """Else each unit is written again in a savepoint, which is right, and slow."""
+    run: list[str] = []
+    assert store._connection is not None
+    store._connection.set_trace_callback(run.append)
+    written = [b"%d" % number for number in range(count)]
+    write(store, *[Unit(tells=[message(box, body)]) for body in written])
+    store._connection.set_trace_callback(None)
+    assert not [sql for sql in run if sql.startswith(("ROLLBACK", "SAVEPOINT"))]
+    assert sum("INSERT INTO callboard_message" in sql for sql in run) <= 1 + count // 256
+    assert bodies(store, box) == written
+
+
 def writer(store: SqliteStore) -> sqlite3.Connection:
     store.open()
     assert store._connection is not None
