@@ -69,6 +69,10 @@ class Driver(Protocol):
         """Return what a thread may wait on."""
         ...
 
+    def rouse(self) -> None:
+        """Have a thread get up for the worker that is about to be made ready, if one is idle."""
+        ...
+
     def seconds(self) -> float:
         """Return seconds that only grow, by which is judged what is done now and then."""
         ...
@@ -179,6 +183,8 @@ class ThreadDriver:
         self._own = threading.local()  # .cell: what this thread is stepping
         # Idle threads, each parked on a lock of its own: the cheapest way to wake just one.
         self._seats: list[threading.Lock] = []
+        # A thread that :meth:`rouse` has woken may be on its way still, with nothing to do yet.
+        self._roused = False
         self._away = 0  # handlers that wait for an answer do not count
         self._short = False
         self._spawn_again = 0.0
@@ -207,6 +213,9 @@ class ThreadDriver:
             self._queue.append(cell)
             if getattr(self._own, "cell", None) is cell:
                 return  # ready again as its step ends: this thread comes back for it by itself
+            if self._roused:
+                self._roused = False
+                return
             if self._seats:
                 seat = self._seats.pop()
             elif len(self._threads) < self._most + self._away and not self._ending:
@@ -248,6 +257,20 @@ class ThreadDriver:
     def waiter(self) -> Waiter:
         """See Driver."""
         return doorbell()
+
+    def rouse(self) -> None:
+        """See Driver. In the time that the machine takes to wake it the caller goes on.
+
+        Nobody gets up beside a thread that works: they would only queue for the GIL.
+        """
+        if self._roused or len(self._seats) < len(self._threads):
+            return
+        with self._lock:
+            if not self._seats:
+                return
+            seat = self._seats.pop()
+            self._roused = True
+        seat.release()
 
     def seconds(self) -> float:
         """See Driver."""
@@ -359,6 +382,7 @@ class ThreadDriver:
         seat.acquire()
         while True:
             with self._lock:
+                self._roused = False  # if it was this one, it is on its way no more
                 if me in self._left or len(self._threads) > self._most + self._away:
                     self._left.discard(me)
                     self._threads.discard(me)

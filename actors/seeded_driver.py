@@ -64,6 +64,9 @@ class SeededDriver:
         """See Driver."""
         return _PumpWaiter(self)
 
+    def rouse(self) -> None:
+        """Do nothing: there is no thread that would have to get up."""
+
     def seconds(self) -> float:
         """See Driver: here they pass as the clock is moved."""
         return self._clock.now() / SECOND

@@ -25,6 +25,7 @@ from ..errors import (
 )
 from ..persistence.seal import is_sealed
 from .landing import Landings, on_loop
+from .sender import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +71,9 @@ class Asking:
             raise AskDeadlock(msg)
         turn = self._turn()
         route = self._route(turn)
-        left = route.connect(seconds)
+        left = seconds if route.connected else route.connect(seconds)
+        name = self._registry.name_of(mailbox)
+        route.expect(name)
         answer: list[tuple[Reply | None, BaseException | None]] = []
         waiter = route.waiter()
 
@@ -78,7 +81,7 @@ class Asking:
             answer.append((reply, error))
             waiter.wake()
 
-        ask = self._build(mailbox, message, key, turn, deliver)
+        ask = self._build(name, message, key_of(mailbox, key), turn, deliver)
         route.send(ask)
         route.drain()
         try:
@@ -108,12 +111,15 @@ class Asking:
         left = seconds
         if not route.connected:
             left = await asyncio.to_thread(route.connect, seconds)
-        await self._sender.know(mailbox)
+        name = self._registry.name_of(mailbox)
+        await self._sender.know(name)
+        route.expect(name)
         landing = self._landings.here()
         answer: asyncio.Future[Any] = landing.loop.create_future()
         ask = self._build(
-            mailbox, message, key, turn, lambda reply, error: landing.put(answer, (reply, error))
-        )
+            name, message, key_of(mailbox, key), turn,
+            lambda reply, error: landing.put(answer, (reply, error)),
+        )  # fmt: skip
         route.send(ask)
         route.drain_soon()
         try:
@@ -154,10 +160,10 @@ class Asking:
         return There(self._host.line)
 
     def _build(
-        self, mailbox: Any, message: Any, key: str | int | None, turn: Turn | None,
+        self, name: str, message: Any, key: str | int | None, turn: Turn | None,
         deliver: Callable[[Reply | None, BaseException | None], None],
     ) -> Asked:  # fmt: skip
-        ask = self._sender.asked(mailbox, message, key)
+        ask = self._sender.asked(name, message, key)
         ask.deliver = deliver
         if turn is not None:
             asker = turn.message
@@ -207,16 +213,13 @@ class Here:
         """Send nothing yet."""
         self.engine = engine
         self.connected = True
+        self.expect, self.send = engine.expect, engine.ask
         driver = engine.environment.driver
         self.waiter, self.drain, self.drain_soon = driver.waiter, driver.drain, driver.drain_soon
 
     def connect(self, seconds: float) -> float:
         """Be there already; returns the seconds that are left."""
         return seconds
-
-    def send(self, ask: Asked) -> None:
-        """Put the ask into its mailbox."""
-        self.engine.ask(ask)
 
     def forget(self, ask: Asked) -> bool:
         """Take it back; False when it was answered meanwhile."""
@@ -258,6 +261,9 @@ class There:
         begun = monotonic()
         self._line.connect(seconds)
         return max(0.001, seconds - (monotonic() - begun))
+
+    def expect(self, name: str) -> None:
+        """Leave it to the owner."""
 
     def send(self, ask: Asked) -> None:
         """Send the ask to the owner."""

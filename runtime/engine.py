@@ -282,6 +282,12 @@ class Engine:
 
         self.environment.committer.stage(Unit(settle=looked))
 
+    def expect(self, name: str) -> None:
+        """Have a thread get up for an ask to that mailbox, which is being made."""
+        mailbox = self._names.get(name)
+        if mailbox is not None and mailbox.idle and mailbox.open:
+            self.environment.driver.rouse()
+
     def withdraw(self, ask: Asked) -> None:
         """Forget an ask whose asker waits no more."""
         mailbox = self._names.get(ask.target)

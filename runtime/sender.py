@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..actors.asks import Asked
 from ..actors.messages import PLAIN, encode, is_record, kind_of
@@ -180,11 +180,14 @@ class Sender:
         """Return a message that is not told."""
         return self._target(mailbox, key, None, 0, None).build(message)
 
-    def asked(self, mailbox: Any, message: Any, key: str | int | None) -> Asked:
-        """Return an ask; who waits for its answer is to be said yet."""
-        ask = cast("Asked", self._target(mailbox, key, None, 0, None).build(message, Asked))
-        ask.target = self._registry.name_of(mailbox)
-        return ask
+    def asked(self, name: str, message: Any, key: str | int | None) -> Asked:
+        """Return an ask; who waits for its answer, and since when, is to be said yet."""
+        row, spec = self._registry.row(name), self._registry.specs.get(name)
+        kind, version, body, decoded = _encoder(row, spec)(message)
+        return Asked(
+            row.id, kind, body, _key(spec, row, message, key), version=version, value=decoded,
+            target=name,
+        )  # fmt: skip
 
     def publishing(self, topic: str, message: Any) -> tuple[int, list[Op]]:
         """Return how many mailboxes subscribe, and what one publish does."""
@@ -227,8 +230,7 @@ class Sender:
         """Return what turns values into messages for that mailbox."""
         registry = self._registry
         name = registry.name_of(mailbox)
-        if key is None:
-            key = getattr(mailbox, "key", None) if not isinstance(mailbox, (str, type)) else None
+        key = key_of(mailbox, key)
         if type(priority) is not int or not -_MOST <= priority <= _MOST:
             msg = f"priority is a whole number between -{_MOST} and {_MOST}, got {priority!r}"
             raise MessageError(msg)
@@ -329,13 +331,13 @@ class _Target:
         now: int, priority: int, expires_at: int | None,
     ) -> None:  # fmt: skip
         self._row, self._spec, self._key, self._due = row, spec, key, due
-        self._encode = spec.behaviour.accepts.encode if spec is not None else partial(_foreign, row)
+        self._encode = _encoder(row, spec)
         self._now, self._priority, self._expires_at = now, priority, expires_at
 
-    def build(self, value: Any, sort: type[Message] = Message) -> Message:
-        """Check a value, and make a message of it, or an ask."""
+    def build(self, value: Any) -> Message:
+        """Check a value, and make a message of it."""
         kind, version, body, decoded = self._encode(value)
-        return sort(
+        return Message(
             self._row.id, kind, body, _key(self._spec, self._row, value, self._key), self._due,
             None, version, self._now, priority=self._priority, expires_at=self._expires_at,
             value=decoded,
@@ -382,6 +384,20 @@ def unit_of(ops: list[Op]) -> Unit:
     if len(messages) == len(ops):
         return Unit(tells=messages, size=size)
     return Unit(ops=ops, size=size)
+
+
+def key_of(mailbox: Any, key: str | int | None) -> str | int | None:
+    """Return the key that the caller gives, or else the one of the reference that it sends to."""
+    if key is None and not isinstance(mailbox, (str, type)):
+        return getattr(mailbox, "key", None)
+    return key
+
+
+def _encoder(
+    row: MailboxRow, spec: MailboxSpec | None
+) -> Callable[[Any], tuple[str, int, bytes, Any]]:
+    """Return what checks and encodes a value: see Accepts.encode."""
+    return spec.behaviour.accepts.encode if spec is not None else partial(_foreign, row)
 
 
 def _foreign(row: MailboxRow, value: Any) -> tuple[str, int, bytes, None]:

@@ -106,6 +106,20 @@ def until_open(rt: Runtime, count: int) -> None:
     pytest.fail(f"{len(engine.environment.asks._open)} asks are open, not {count}")
 
 
+def until_idle(rt: Runtime, name: str) -> None:
+    """Wait until all workers of a mailbox have found nothing to do."""
+    engine = rt._host.engine
+    assert engine is not None
+    mailbox = engine.mailbox(name)
+    assert mailbox is not None
+    pause = threading.Event()
+    for _ in range(4000):
+        if len(mailbox.idle) == len(mailbox.cells):
+            return
+        pause.wait(0.005)
+    pytest.fail(f"workers of {name} are at work still")
+
+
 # --- answers -----------------------------------------------------------------------------------
 
 
@@ -731,6 +745,42 @@ def test_a_crash_answers_with_actor_stopped(board: Board) -> None:
     thread.join(PATIENCE)
     gate.open.set()
     assert isinstance(found[0], ActorStopped)
+
+
+def test_a_thread_gets_up_while_the_ask_is_made_if_it_would_have_something_to_do(
+    rt: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    gate = Gate()
+
+    def key(_: int) -> str:
+        order.append("made")
+        return "a"
+
+    ref = rt.mailbox("box", lambda n: n if n < 2 else gate(n), keyed=key)
+    monkeypatch.setattr(ThreadDriver, "rouse", lambda _: order.append("roused"))
+    with rt:
+        assert rt.ask(ref, 0) == 0  # hires the worker
+        until_idle(rt, "box")
+        order.clear()
+        assert rt.ask(ref, 1) == 1
+        assert order == ["roused", "made"]
+        thread, found = in_thread(lambda: rt.ask(ref, 2, timeout=PATIENCE))
+        assert gate.running.wait(PATIENCE)
+        order.clear()
+        other, others = in_thread(lambda: rt.ask(ref, 3, timeout=PATIENCE))
+        until_open(rt, 2)
+        assert order == ["made"]  # its worker is at work: it comes back by itself
+        gate.open.set()
+        thread.join(PATIENCE)
+        other.join(PATIENCE)
+        assert (found, others) == ([2], [3])
+        rt.pause(ref)
+        until_idle(rt, "box")
+        order.clear()
+        with pytest.raises(AskTimeout):
+            rt.ask(ref, 1, timeout=0.01)
+        assert order == ["made"]
 
 
 def test_asking_handlers_do_not_use_up_the_threads(tmp_path: Path) -> None:

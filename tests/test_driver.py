@@ -303,6 +303,44 @@ def test_a_thread_that_was_left_behind_hands_on_the_cell_it_had_to_step_again() 
         assert driver.stop(PATIENCE) == []
 
 
+def until_seated(driver: ThreadDriver, threads: int) -> None:
+    """Wait until so many threads have nothing to do."""
+    pause = threading.Event()
+    for _ in range(4000):
+        if len(driver._seats) == threads:
+            return
+        pause.wait(0.0025)
+    pytest.fail(f"{len(driver._seats)} threads have nothing to do, not {threads}")
+
+
+def test_what_becomes_ready_behind_a_rouse_wakes_no_second_thread() -> None:
+    driver = ThreadDriver(ManualClock(), 2)
+    seats = [threading.Lock(), threading.Lock()]  # of threads that take their time to get up
+    for seat in seats:
+        assert seat.acquire()
+    driver._seats += seats
+    driver.rouse()
+    driver.rouse()
+    Work.launch(driver, "cell", print).post("go")
+    assert [seat.locked() for seat in seats] == [True, False]
+    Work.launch(driver, "other", print).post("go")
+    assert [seat.locked() for seat in seats] == [False, False]
+
+
+def test_a_thread_that_was_roused_for_nothing_is_woken_again() -> None:
+    driver = ThreadDriver(ManualClock(), 1)
+    done = threading.Event()
+    try:  # without a clock thread, which would come to relieve it
+        Work.launch(driver, "first", lambda _: None).post("go")
+        until_seated(driver, 1)
+        driver.rouse()
+        until_seated(driver, 1)
+        Work.launch(driver, "cell", lambda _: done.set()).post("go")
+        assert done.wait(PATIENCE)
+    finally:
+        assert driver.stop(PATIENCE) == []
+
+
 @pytest.mark.parametrize("kind", [ManualClock, SystemClock])
 def test_a_deadline_wakes_a_cell(kind: Callable[[], Clock]) -> None:
     clock = kind()
