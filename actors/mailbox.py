@@ -304,9 +304,7 @@ class MailboxActor(Cell):
         window, knows, events = self.window, self.knows, self.environment.events
         lane = window.due if due else window.waiting
         complete = lane.complete
-        for message in messages:
-            if knows(message):
-                window.offer(message, due=due)
+        window.offer_all([each for each in messages if knows(each)], due=due)
         if complete and not lane.complete and events.on:
             events.emit("mailbox.spilled", mailbox=self.spec.name, window=window.loaded)
 

@@ -240,6 +240,9 @@ class Accepts:
             MessageError: the kind is known and the body is broken.
 
         """
+        found = self.records.get(kind)
+        if found is not None and found[1] == version:
+            return self._checked(found[2], body)
         if kind == PLAIN:
             if self._plain is None:
                 raise Unknown(kind)

@@ -204,8 +204,9 @@ class Settling:
 
 def _usual(units: Sequence[Unit]) -> bool:
     """Say whether all are on disk and left nothing to do but to count them."""
+    committed = Outcome.COMMITTED
     return all(
-        unit.outcome is Outcome.COMMITTED
+        unit.outcome is committed
         and unit.fate is None
         and (unit.lineage is None or unit.ops is None)
         for unit in units

@@ -37,6 +37,9 @@ class Phase(enum.IntEnum):
     ABANDONED = 2
 
 
+# Read several times for each message; as attributes of the enum they cost 50 ns each on 3.11.
+_OPEN, _SEALED, _ABANDONED = Phase
+
 class Turn(msgspec.Struct, eq=False):
     """One run of a handler for one message. Used through its lock by every thread that joins."""
 
@@ -47,7 +50,7 @@ class Turn(msgspec.Struct, eq=False):
     lock: threading.Lock
     #: Of the message when the turn began.
     attempt: int = 0
-    phase: Phase = Phase.OPEN
+    phase: Phase = _OPEN
     ops: list[Op] | None = None
     plain: bool = True
     has_execute: bool = False
@@ -73,9 +76,9 @@ class Turn(msgspec.Struct, eq=False):
 
         """
         with self.lock:
-            if self.phase is Phase.SEALED:
+            if self.phase is _SEALED:
                 return False
-            if self.phase is Phase.ABANDONED:
+            if self.phase is _ABANDONED:
                 raise TurnEnded(self.ended())
             cause = self.message.number if self.message.number > 0 else None  # else it is an ask
             for op in ops:
@@ -96,17 +99,17 @@ class Turn(msgspec.Struct, eq=False):
     def seal(self) -> bool:
         """Close the turn after its handler; False when it was abandoned meanwhile."""
         with self.lock:
-            if self.phase is Phase.ABANDONED:
+            if self.phase is _ABANDONED:
                 return False
-            self.phase = Phase.SEALED
+            self.phase = _SEALED
             return True
 
     def abandon(self) -> bool:
         """Close the turn of a handler that runs on; False when it has just ended by itself."""
         with self.lock:
-            if self.phase is not Phase.OPEN:
+            if self.phase is not _OPEN:
                 return False
-            self.phase = Phase.ABANDONED
+            self.phase = _ABANDONED
             return True
 
     def ended(self) -> str:
@@ -196,8 +199,8 @@ class Context:
 
         """
         turn = self._turn
-        if turn.phase is not Phase.OPEN:
-            raise TurnEnded(turn.ended() if turn.phase is Phase.ABANDONED else _OVER)
+        if turn.phase is not _OPEN:
+            raise TurnEnded(turn.ended() if turn.phase is _ABANDONED else _OVER)
         turn.environment.store.check(sql, params)
         if not turn.join([Execute(sql, params, expect)]):
             raise TurnEnded(_OVER)
@@ -222,8 +225,8 @@ class Context:
 
         """
         turn = self._turn
-        if turn.phase is not Phase.OPEN:
-            raise TurnEnded(turn.ended() if turn.phase is Phase.ABANDONED else _OVER)
+        if turn.phase is not _OPEN:
+            raise TurnEnded(turn.ended() if turn.phase is _ABANDONED else _OVER)
         if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
             msg = f"progress takes a fraction from 0.0 to 1.0, got {fraction!r}"
             raise MessageError(msg)

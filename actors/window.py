@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
+from operator import attrgetter, lt
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,7 +29,7 @@ import msgspec
 from .sizes import PER_KEY, WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
     from ..persistence.store import Message, Place
@@ -56,11 +57,13 @@ class Page(msgspec.Struct, frozen=True):
 class Lane:
     """How far one lane has been seen."""
 
-    __slots__ = ("behind", "complete", "due", "missed", "tail")
+    __slots__ = ("behind", "complete", "due", "missed", "place", "tail")
 
     def __init__(self, *, due: bool) -> None:
         """Nothing has been seen yet: everything may be in the store."""
         self.due = due
+        #: Returns a message's place in this lane.
+        self.place: Callable[[Message], Place] = attrgetter("due_sort" if due else "sort")
         self.tail: Place | None = None
         self.complete = False
         # The first place that was left in the store since the last page was asked for: the page may
@@ -69,10 +72,6 @@ class Lane:
         self.missed: Place | None = None
         # Keys with rows in the store that are not loaded, and how far each is loaded.
         self.behind: dict[str, Place | None] = {}
-
-    def place(self, message: Message) -> Place:
-        """Return the message's place in this lane."""
-        return message.due_sort if self.due else message.sort
 
     def order(self, message: Message) -> tuple[Place, bool]:
         """Return what a queue is sorted by: an ask stands behind the message that it has seen."""
@@ -180,6 +179,13 @@ class Window:
         if not taken and (lane.missed is None or place < lane.missed):
             lane.missed = place
         return taken
+
+    def offer_all(self, messages: Sequence[Message], *, due: bool) -> None:
+        """Offer each of them: in few steps for all, where they stand in their order."""
+        lane = self.due if due else self.waiting
+        if self.keyed or not messages or not self._offer_run(lane, messages):
+            for message in messages:
+                self.offer(message, due=due)
 
     def park(self, message: Message) -> None:
         """Take what is not in the store; it runs after all of its key that sorts before it."""
@@ -425,6 +431,7 @@ class Window:
         if page.key in self.blocked:
             return []  # blocked while it was read: its pages are read when it is unblocked
         count = 0
+        fresh: list[Message] = []
         blocked: list[tuple[str | None, int]] = []
         for message in messages:
             count += 1
@@ -445,7 +452,11 @@ class Window:
                 if page.key is not None or name is None:
                     return blocked  # what is read of it will be read again from the start
                 continue
-            self._load(lane, message)
+            if self.keyed:
+                self._load(lane, message)
+            else:
+                fresh.append(message)
+        self._load_run(lane, fresh)
         lane.paged(page.key, ended=count < page.limit)
         if self._parked and not page.due:
             read = page.key is not None and page.key not in lane.behind
@@ -544,6 +555,41 @@ class Window:
         self.loaded += 1
         self._queue(key)
 
+    def _offer_run(self, lane: Lane, messages: Sequence[Message]) -> bool:
+        """Offer what stands in the lane's order, without keys; False: one by one, it does not."""
+        places = list(map(lane.place, messages))
+        in_order = all(map(lt, places, places[1:]))
+        if not (in_order and self.held.keys().isdisjoint(map(_number, messages))):
+            return False
+        if lane.complete:
+            room = max(0, self.size - self.loaded)
+            self._load_run(lane, messages[:room])
+            left = places[room:]
+            if left:
+                lane.complete, lane.tail = False, _before(left[0])
+        elif lane.tail is None or places[0] > lane.tail:
+            left = places
+        else:
+            return False
+        if left and (lane.missed is None or left[0] < lane.missed):
+            lane.missed = left[0]
+        return True
+
+    def _load_run(self, lane: Lane, messages: Sequence[Message]) -> None:
+        """Load what stands in the lane's order, all of one key."""
+        if not messages:
+            return
+        key = self._key(messages[0])
+        queue = key.due if lane.due else key.waiting
+        if queue and (queue[-1].number < 0 or lane.place(queue[-1]) > lane.place(messages[0])):
+            for message in messages:
+                self._load(lane, message)
+            return
+        queue.extend(messages)
+        self.held.update(zip(map(_number, messages), messages, strict=True))
+        self.loaded += len(messages)
+        self._queue(key)
+
     def _notice(self, key: Key) -> None:
         """Get hungry when a key, or the window, runs low while the store holds more."""
         if self.hungry:
@@ -551,9 +597,10 @@ class Window:
         if self._full and self.loaded < self.size:
             self.hungry = True
         for lane in (self.due, self.waiting):
-            if (not lane.complete and self.loaded <= self.size // 2) or (
-                key.name in lane.behind and len(key.lane(due=lane.due)) <= self._low_key
-            ):
+            if not lane.complete and self.loaded <= self.size // 2:
+                self.hungry = True
+            behind = lane.behind
+            if behind and key.name in behind and len(key.lane(due=lane.due)) <= self._low_key:
                 self.hungry = True
 
     def _queue(self, key: Key) -> None:
@@ -569,6 +616,9 @@ class Window:
         if self._keys.get(key.name) is key:  # another one may have come since
             del self._keys[key.name]
             key.queued = False
+
+
+_number: Callable[[Message], int] = attrgetter("number")
 
 
 def _before(place: Place) -> Place:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..persistence.store import State
+    from .turn import Turn
 
 
 class WorkerActor:
@@ -80,7 +81,7 @@ class Behaviour:
     """A worker as the runtime sees it.
 
     Attributes:
-        call: runs a function worker with (message, turn's context).
+        call: runs a function worker with (message, turn).
         factory: builds a class worker's object; None for functions.
         accepts: what it takes.
         is_async: the handler is a coroutine function.
@@ -91,7 +92,7 @@ class Behaviour:
     """
 
     name: str
-    call: Callable[[Any, Context], Any] | None
+    call: Callable[[Any, Turn], Any] | None
     factory: Callable[[], WorkerActor] | None
     accepts: Accepts
     is_async: bool
@@ -217,12 +218,12 @@ def _restart_on(worker: type[WorkerActor], what: str) -> tuple[type[BaseExceptio
     return found
 
 
-def _caller(worker: Callable[..., Any], takes: int) -> Callable[[Any, Context], Any]:
+def _caller(worker: Callable[..., Any], takes: int) -> Callable[[Any, Turn], Any]:
     if takes == 0:
-        return lambda _message, _context: worker()
+        return lambda _message, _turn: worker()
     if takes == 1:
-        return lambda message, _context: worker(message)
-    return worker
+        return lambda message, _turn: worker(message)
+    return lambda message, turn: worker(message, Context(turn))
 
 
 def _positional(function: Any, what: str) -> list[str]:

@@ -208,15 +208,14 @@ class WorkerCell(Cell):
 
     def _call(self, turn: Turn, activation: Activation | None, value: Any) -> Any:
         enter(turn)
-        context = Context(turn)
-        behaviour = self.mailbox.spec.behaviour
         if activation is not None and activation.object is not None:
-            activation.object._context = context  # noqa: SLF001  (the two are one piece)
+            activation.object._context = Context(turn)  # noqa: SLF001  (the two are one piece)
             return activation.object.on_receive(value)
-        if behaviour.call is None:
+        call = self.mailbox.spec.behaviour.call
+        if call is None:
             msg = "a worker without a call"
             raise AssertionError(msg)
-        return behaviour.call(value, context)
+        return call(value, turn)
 
     def _end(self, turn: Turn, activation: Activation | None, error: BaseException | None) -> None:
         """Seal the turn and stage it."""

@@ -190,7 +190,8 @@ class Committer:
         in the store as it was.
         """
         unit.staged = True
-        courtesy.take(self._lock)  # many workers come here, each after every message
+        if not self._lock.acquire(blocking=False):
+            courtesy.take(self._lock)  # many workers come here, each after every message
         try:
             if self._lost is not None or self._ending:
                 return

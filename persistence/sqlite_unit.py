@@ -150,8 +150,9 @@ class UnitWriter:
                 [(s.mailbox, s.key, s.kind, s.version, s.body) for s in states.values()]
             )
         tells: list[Message] = []
+        committed = Outcome.COMMITTED
         for unit in units:
-            unit.outcome = Outcome.COMMITTED
+            unit.outcome = committed
             if unit.tells:
                 unit.results = list(range(number + 1, number + 1 + len(unit.tells)))
                 number += len(unit.tells)

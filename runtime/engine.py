@@ -207,8 +207,9 @@ class Engine:
         if written.flood is not None:
             self._flood(written.flood)
         self._sort_in(written.foreign, arrived, later)
+        committed = Outcome.COMMITTED
         for unit in units:
-            if unit.outcome is not Outcome.COMMITTED:
+            if unit.outcome is not committed or not (unit.tells or unit.ops):
                 continue
             if unit.removed:
                 self._removed(unit)

@@ -96,11 +96,11 @@ class Play:
             except Unknown as error:
                 msg = f"the code knows no {message.kind!r} of version {message.version}"
                 raise MessageError(msg) from error
-        context, call = Context(turn), behaviour.call
+        call = behaviour.call
         if behaviour.factory is None:
             assert call is not None  # noqa: S101  (a worker has one of the two)
             enter(turn)
-            turn.result = self._finish(lambda: call(value, context))
+            turn.result = self._finish(lambda: call(value, turn))
             return
         worker = behaviour.factory()
         codec = behaviour.state
@@ -111,7 +111,7 @@ class Play:
         worker.on_start()
         try:
             enter(turn)
-            worker._context = context  # noqa: SLF001  (the two are one piece)
+            worker._context = Context(turn)  # noqa: SLF001  (the two are one piece)
             turn.result = self._finish(lambda: worker.on_receive(value))
             if codec is not None:
                 self._after = _plain(codec.encode(worker.state))
