@@ -6,7 +6,7 @@ held, does its retry go to the timers, and is the event told.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import SECOND
 from ..errors import ActorStopped, MessageError
@@ -68,8 +68,9 @@ class Settling:
             return
         with mailbox.lock:
             for unit in units:
-                if unit.lineage is not None:
-                    cast("Activation", unit.lineage).pending -= 1
+                activation: Any = unit.lineage
+                if activation is not None:
+                    activation.pending -= 1
             mailbox.window.settled(*[unit.turn.message for unit in units])
             self.handled += len(units)
 

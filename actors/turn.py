@@ -40,6 +40,7 @@ class Phase(enum.IntEnum):
 # Read several times for each message; as attributes of the enum they cost 50 ns each on 3.11.
 _OPEN, _SEALED, _ABANDONED = Phase
 
+
 class Turn(msgspec.Struct, eq=False):
     """One run of a handler for one message. Used through its lock by every thread that joins."""
 
@@ -51,7 +52,8 @@ class Turn(msgspec.Struct, eq=False):
     #: Of the message when the turn began.
     attempt: int = 0
     phase: Phase = _OPEN
-    ops: list[Op] | None = None
+    #: Nothing but messages without a name, where it is plain.
+    ops: list[Any] | None = None
     plain: bool = True
     has_execute: bool = False
     deadline: float | None = None

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
+from functools import partial
 from operator import attrgetter, lt
 from typing import TYPE_CHECKING
 
@@ -432,6 +433,8 @@ class Window:
             return []  # blocked while it was read: its pages are read when it is unblocked
         count = 0
         fresh: list[Message] = []
+        # How many of a key are loaded decides on its next one; all else is loaded together.
+        load = partial(self._load, lane) if self.keyed else fresh.append
         blocked: list[tuple[str | None, int]] = []
         for message in messages:
             count += 1
@@ -452,10 +455,7 @@ class Window:
                 if page.key is not None or name is None:
                     return blocked  # what is read of it will be read again from the start
                 continue
-            if self.keyed:
-                self._load(lane, message)
-            else:
-                fresh.append(message)
+            load(message)
         self._load_run(lane, fresh)
         lane.paged(page.key, ended=count < page.limit)
         if self._parked and not page.due:

@@ -276,7 +276,7 @@ class WorkerCell(Cell):
         if unit.state is not None and mailbox.spec.limits.retain is not None:
             unit.ops = [*(turn.ops or ()), self._remember(unit, mailbox.spec.limits.retain)]
         elif turn.plain:
-            unit.tells = cast("list[Message]", turn.ops)
+            unit.tells = turn.ops
         else:
             unit.ops = turn.ops
         if turn.message.number < 0:
@@ -284,7 +284,7 @@ class WorkerCell(Cell):
                 self._answerable = turn
         else:
             self._stage_told(unit, turn, activation)
-        if activation is None or not turn.has_execute:
+        if mailbox.window.exclusive and (activation is None or not turn.has_execute):
             mailbox.finished(turn.message)
 
     def _remember(self, unit: Unit, retain: int) -> Remember:

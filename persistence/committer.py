@@ -94,6 +94,7 @@ class Committer:
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._quiet = threading.Condition(self._lock)
+        self._flushing = 0  # so many wait for quiet
         self._queue: deque[Unit] = deque()
         self._leading = False
         # Senders whose units are settled, while they are woken.
@@ -251,9 +252,13 @@ class Committer:
         if not self._background:
             return not self._queue and not self._leading
         with self._quiet:
-            return self._quiet.wait_for(
-                lambda: self._ending or (not self._queue and not self._leading), timeout
-            )
+            self._flushing += 1
+            try:
+                return self._quiet.wait_for(
+                    lambda: self._ending or (not self._queue and not self._leading), timeout
+                )
+            finally:
+                self._flushing -= 1
 
     def close(self) -> None:
         """End the commit thread; turns still queued are given up (the store is as it was)."""
@@ -341,25 +346,28 @@ class Committer:
 
     def _hand_on(self) -> None:
         with self._lock:
+            if not self._queue:
+                self._leading = False
+                if self._flushing:
+                    self._quiet.notify_all()
+                return
             heir = next((u for u in self._queue if u.waiter is not None and not u.follows), None)
             if heir is None:
                 self._leading = False
                 # A thread that is awake and leaves these to the next sender looks again by itself.
-                if self._queue and self._background and not (self._awake and self._senders_come()):
+                if self._background and not (self._awake and self._senders_come()):
                     self._awake = True
                     self._start_thread()
                     self._work.notify()
-                if not self._queue:
-                    self._quiet.notify_all()
                 return
             heir.lead = True
         wake(heir)
 
     def _write(self, group: list[Unit], own: Unit | None) -> None:
-        for unit in group:
-            if unit.lineage is not None and unit.overtaken:
-                unit.outcome = Outcome.AGAIN
-        fresh = [unit for unit in group if unit.outcome is None]
+        overtaken = [unit for unit in group if unit.lineage is not None and unit.overtaken]
+        for unit in overtaken:
+            unit.outcome = Outcome.AGAIN
+        fresh = [unit for unit in group if unit.outcome is None] if overtaken else group
         try:
             self._breath.take()
             with self._lock:
@@ -392,12 +400,16 @@ class Committer:
                 self.seen = written.last
         _tell(group)
         call(hooks.committed, group, written)
-        staged = [unit for unit in group if unit.staged]
+        staged = size = 0
+        for unit in group:
+            if unit.staged:
+                staged += 1
+                size += unit.size
         if staged:
             with self._lock:
                 crowded = self.crowded
-                self._staged -= len(staged)
-                self._bytes -= sum(unit.size for unit in staged)
+                self._staged -= staged
+                self._bytes -= size
                 self.crowded = self._staged >= STAGED_UNITS or self._bytes >= STAGED_BYTES
                 roomy = crowded and not self.crowded
             if roomy:

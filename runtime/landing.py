@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..persistence.byline import take
@@ -16,6 +17,7 @@ from ..persistence.byline import take
 if TYPE_CHECKING:
     import asyncio
 
+    from ..persistence.byline import Byline
     from ..persistence.committer import Committer
     from ..persistence.store import Unit
 
@@ -84,32 +86,29 @@ class Landings:
 
     def here(self) -> Landing:
         """Return the landing of the running loop."""
-        import asyncio  # whoever has a running loop has paid for it
-
-        loop = asyncio.get_running_loop()
+        loop = sys.modules["asyncio"].get_running_loop()  # whoever has one has imported it
         landing = self._last
         if landing is None or landing.loop is not loop:
             landing = self._last = Landing(loop)
         return landing
 
-    async def commit(self, committer: Committer, unit: Unit) -> None:
+    def commit(self, committer: Committer, unit: Unit) -> asyncio.Future[None]:
         """Commit a unit in a group with whatever else waits; the commit thread does it.
 
-        It takes the byline of who asks for it along, as ``Committer.commit`` does.
-
-        Raises:
-            StoreError: the store refused; nothing was written.
-            Exception: the unit's own failure.
-
+        It takes the byline of who asks for it along, as ``Committer.commit`` does. Awaiting what
+        this returns waits for the commit; ``unit.error`` says then whether, and why, it failed.
         """
         landing = self.here()
         future = landing.loop.create_future()
         byline = take(unit)
         if byline is not None:
             byline.sign(unit)
+            future.add_done_callback(partial(_settle, byline, unit))
         committer.submit(unit, LandingWaiter(landing, future))
-        await future
-        if byline is not None:
-            byline.settle(unit)
-        if unit.error is not None:
-            raise unit.error
+        return future
+
+
+def _settle(byline: Byline, unit: Unit, future: asyncio.Future[None]) -> None:
+    """Settle a byline before its task goes on; one that is cancelled knows of no outcome."""
+    if not future.cancelled():
+        byline.settle(unit)

@@ -283,6 +283,8 @@ class Sender:
         unit = unit_of(ops)
         try:
             await self._landings.commit(self._committer(), unit)
+            if unit.error is not None:
+                raise unit.error
         except MailboxFull:
             rooms = [op for op in ops if isinstance(op, Room) and op.waits]
             if not rooms:

@@ -252,3 +252,47 @@ def test_what_is_told_under_a_byline_notes_who_tells_it_in_its_own_transaction(
     with pytest.raises(sqlite3.IntegrityError):
         asyncio.run(tell("tell mail 2"))
     assert [each.id for each in rt.peek("mail")][-1] == told  # what is not noted is not told
+
+
+def test_a_byline_that_was_refused_is_taken_by_the_next_change(rt: Runtime) -> None:
+    rt.mailbox("full", lambda _: None, capacity=1)
+    rt.mailbox("mail", lambda _: None)
+    rt.tell("full", 1)
+    rt.tell("mail", 1)
+
+    async def tell() -> None:
+        with rt.signing("tell", "ann"):
+            with pytest.raises(MailboxFull):
+                await rt.tell_async("full", 2)
+            assert rt.audits() == []
+            await rt.tell_async("mail", 2)
+
+    asyncio.run(tell())
+    assert [each.command for each in rt.audits()] == ["tell"]
+
+
+def test_a_byline_of_a_task_that_gives_up_is_not_written_again(rt: Runtime) -> None:
+    rt.mailbox("mail", lambda _: None)
+    rt.tell("mail", 0)
+    write, hold, held = rt._store.write, threading.Event(), threading.Event()
+
+    def slow(units: Any, **kwargs: Any) -> Any:
+        held.set()
+        assert hold.wait(PATIENCE)
+        return write(units, **kwargs)
+
+    rt._store.write = slow  # type: ignore[method-assign]
+
+    async def give_up() -> None:
+        with rt.signing("tell", "ann"):
+            telling = asyncio.ensure_future(rt.tell_async("mail", 1))
+            await asyncio.to_thread(held.wait, PATIENCE)
+            telling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await telling
+            hold.set()
+            await rt.tell_async("mail", 2)
+
+    asyncio.run(give_up())
+    assert [each.id for each in rt.peek("mail")] == [1, 2, 3]
+    assert [each.command for each in rt.audits()] == ["tell"]

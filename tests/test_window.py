@@ -88,6 +88,14 @@ def test_one_of_higher_priority_offered_while_a_page_is_read_is_read_afterwards(
     assert run(window, message(1), message(2), urgent) == [7, 1, 2]
 
 
+def test_what_a_page_has_brought_already_is_not_taken_again_when_it_arrives() -> None:
+    window = Window(keyed=False)
+    page = waiting_page(window)
+    window.paged(page, [message(1), message(2)])  # committed, and not yet handed over
+    window.offer_all([message(1), message(2), message(3)], due=False)
+    assert [take(window).number for _ in range(window.loaded)] == [1, 2, 3]
+
+
 def test_a_key_blocked_while_its_page_is_read_has_nothing_loaded_and_goes_on_later() -> None:
     window = Window(keyed=True, per_key=2)
     stored = [message(number, "a") for number in range(1, 6)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import TYPE_CHECKING, Literal
 
@@ -73,9 +74,12 @@ class Handling(RuleBasedStateMachine):
         self.window.flood((0, last))
 
     @precondition(lambda self: self.page is None)
-    @rule(key=KEYS, due=DUES)
-    def fire(self, key: str, due: int) -> None:
-        self.window.offer(self.copy(self.add(key, due)), due=True)
+    @rule(fired=st.lists(st.tuples(KEYS, DUES), min_size=1, max_size=5), in_order=st.booleans())
+    def fire(self, fired: list[tuple[str, int]], in_order: bool) -> None:  # noqa: FBT001
+        rows = [self.copy(self.add(key, due)) for key, due in fired]
+        if in_order:
+            rows.sort(key=lambda row: row.due_sort)
+        self.offer(rows, due=True)
 
     @precondition(lambda self: self.page is None)
     @rule(keys=st.lists(KEYS, min_size=1, max_size=20))
@@ -275,12 +279,19 @@ class Handling(RuleBasedStateMachine):
         return msgspec.structs.replace(row)
 
     def offer_all(self) -> None:
-        for number in self.unseen:
-            before = self.window.loaded
-            self.window.offer(self.copy(self.rows[number]), due=False)
-            if self.page is not None:
-                self.extra += self.window.loaded - before
+        before = self.window.loaded
+        self.offer([self.copy(self.rows[number]) for number in self.unseen], due=False)
+        if self.page is not None:
+            self.extra += self.window.loaded - before
         self.unseen.clear()
+
+    def offer(self, messages: list[Message], *, due: bool) -> None:
+        """Offer all at once, which leaves what offering one by one does."""
+        twin = copy.deepcopy(self.window)
+        for message in messages:
+            twin.offer(message, due=due)
+        self.window.offer_all(messages, due=due)
+        assert seen(self.window) == seen(twin)
 
     def settled(self, message: Message) -> None:
         self.window.settled(message)
@@ -320,6 +331,16 @@ class Handling(RuleBasedStateMachine):
 
     def key(self, message: Message) -> str | None:
         return message.key if self.keyed else None
+
+
+def seen(window: Window) -> object:
+    """Return all that decides on what a window does next."""
+    lanes = [(lane.complete, lane.tail, lane.missed, lane.behind)
+             for lane in (window.due, window.waiting)]  # fmt: skip
+    keys = {name: ([m.number for m in key.due], [m.number for m in key.waiting], key.queued)
+            for name, key in window._keys.items()}  # fmt: skip
+    ready = [key.name for key in window._ready]
+    return lanes, keys, ready, sorted(window.held), window.loaded, window.hungry
 
 
 class HandlingUnkeyed(Handling):

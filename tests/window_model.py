@@ -67,7 +67,7 @@ class Model:
         message = copy(self.rows[number])
         if message.kind == UNKNOWN or (message.due is not None and message.due > self.upto):
             return
-        self.window.offer(message, due=message.due is not None)
+        self.window.offer_all([message], due=message.due is not None)
 
     def cancel(self, number: int) -> None:
         del self.rows[number]
