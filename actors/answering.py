@@ -48,12 +48,14 @@ class Answering:
                 ask.after = self._shared.committer.seen or 0
                 mailbox.window.park(ask)
             hungry = mailbox.window.hungry
+            chosen = mailbox.choose() if fault is None else ()
         if fault is not None:
             self.faulted(key, fault)
             return
         if hungry or mailbox.limiter is not None:
             mailbox.post(Refill())
-        mailbox.dispatch()
+        for cell in chosen:
+            cell.actor_inbox.nudge()
 
     def withdraw(self, ask: Asked) -> None:
         """Forget an ask that nobody waits for; one that runs goes on."""
@@ -88,6 +90,14 @@ class Answering:
         if self.stage(unit, turn, activation):
             self.answer(turn)
         self._mailbox.finished(turn.message)
+
+    def unchanged(self, turn: Turn) -> bool:
+        """Settle a turn that may be answered at once: it has done nothing, and all is on disk."""
+        if turn.ops is not None or self._shared.committer.pending:
+            return False
+        with self._mailbox.lock:
+            self._mailbox.window.settled(turn.message)
+        return True
 
     def stage(self, unit: Unit, turn: Turn, activation: Activation | None) -> bool:
         """Have the turn committed and then answered; True: it is the caller's to :meth:`answer`.

@@ -26,6 +26,8 @@ from .window import Window
 from .worker_cell import WorkerCell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .activation import Activation
     from .environment import Environment
     from .supervisor import Census, Supervisor
@@ -367,28 +369,32 @@ class MailboxActor(Cell):
     def dispatch(self) -> None:
         """Wake as many idle workers as there is work for; start them as they are needed."""
         with self.lock:
-            self._free = None
-            if not self.idle and len(self.cells) >= self.spec.workers:
-                return
-            if self.stopping:
-                return
-            wanted = self.window.ready if self.open else 0
-            if wanted and self.limiter is not None:
-                now = self.environment.clock.now()
-                self._free = self.limiter.next(now)
-                if count := self.limiter.wanted(now):
-                    self._reserve(self.limiter, now, count)
-                wanted = min(wanted, self.limiter.available(now))
-            wanted = max(wanted, bool(self.retiring))
-            chosen: list[WorkerCell] = []
-            while wanted > len(chosen) and self.idle:
-                cell = self.idle.pop()
-                cell.idle = False
-                chosen.append(cell)
-            while wanted > len(chosen) and len(self.cells) < self.spec.workers:
-                chosen.append(self._hire())
+            chosen = self.choose()
         for cell in chosen:
             cell.actor_inbox.nudge()
+
+    def choose(self) -> Sequence[WorkerCell]:
+        """Return the workers that have to be woken; the caller holds the lock, and wakes them."""
+        self._free = None
+        if self.stopping or (not self.idle and len(self.cells) >= self.spec.workers):
+            return ()
+        wanted = self.window.ready if self.open else 0
+        if wanted and self.limiter is not None:
+            now = self.environment.clock.now()
+            self._free = self.limiter.next(now)
+            if count := self.limiter.wanted(now):
+                self._reserve(self.limiter, now, count)
+            wanted = min(wanted, self.limiter.available(now))
+        if self.retiring:
+            wanted = max(wanted, 1)
+        chosen: list[WorkerCell] = []
+        while len(chosen) < wanted and self.idle:
+            cell = self.idle.pop()
+            cell.idle = False
+            chosen.append(cell)
+        while len(chosen) < wanted and len(self.cells) < self.spec.workers:
+            chosen.append(self._hire())
+        return chosen
 
     def _reserve(self, limiter: Limiter, now: int, count: int) -> None:
         """Have the store know of coming starts; the caller holds the lock."""

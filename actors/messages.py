@@ -157,8 +157,10 @@ class Accepts:
                 msg = f"{what}: two types of one kind {kind!r}: name one with @message(...)"
                 raise ConfigError(msg)
             self.records[kind] = (part, version, _decoder(part, what))
-        self._by_type = {part: (kind, v, load) for kind, (part, v, load) in self.records.items()}
         self._plain = _plain_decoder(plain, what, anything=self.anything)
+        self._by_type = {part: (kind, v, load) for kind, (part, v, load) in self.records.items()}
+        if self._plain is not None:
+            self._by_type.update(dict.fromkeys(_BUILT_IN, (PLAIN, 1, self._plain)))
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -195,19 +197,9 @@ class Accepts:
             MessageError: the worker does not accept it, or it is too large or no JSON.
 
         """
-        found = self._by_type.get(type(value))
-        if found is not None:
-            body = encode(value, self.what)
-            kind, version, decoder = found
-            return kind, version, body, self._checked(decoder, body)
-        if self.anything and is_record(type(value)):
-            kind, version = kind_of(type(value))
-            body = encode(value, self.what)
-            return kind, version, body, self._checked(_decoder(type(value), self.what), body)
-        if self._plain is None or is_record(type(value)):
-            raise MessageError(self._refusal(value))
+        kind, version, decoder = self._by_type.get(type(value)) or self._found(value)
         body = encode(value, self.what)
-        return PLAIN, 1, body, self._checked(self._plain, body)
+        return kind, version, body, self._checked(decoder, body)
 
     def encode_alike(self, values: Sequence[Any]) -> tuple[str, int, list[bytes], list[Any]] | None:
         """Encode many of one type, each step for all; returns kind, version, bodies and copies.
@@ -257,6 +249,15 @@ class Accepts:
             return self._checked(decoder, body)
         return self._raised(cls, kind, version, current, body)
 
+    def _found(self, value: Any) -> tuple[str, int, Callable[[bytes], Any]]:
+        """Return kind, version and decoder of a value whose type is not named."""
+        cls = type(value)
+        if self.anything and is_record(cls):
+            return *kind_of(cls), _decoder(cls, self.what)
+        if self._plain is None or is_record(cls):
+            raise MessageError(self._refusal(value))
+        return PLAIN, 1, self._plain
+
     def _registered(self, kind: str) -> tuple[type, int, Callable[[bytes], Any]] | None:
         for cls, (name, version) in _kinds.items():
             if name == kind:
@@ -290,7 +291,8 @@ class Accepts:
             raise MessageError(msg) from error
 
     def _refusal(self, value: Any) -> str:
-        names = [cls.__name__ for cls in self._by_type] + (["plain JSON"] if self._plain else [])
+        names = [cls.__name__ for cls, *_ in self.records.values()]
+        names += ["plain JSON"] if self._plain else []
         got = f"{type(value).__name__}: {short(value)}"
         return f"{self.what} takes {' or '.join(names)}, got {got}"
 

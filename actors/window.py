@@ -374,7 +374,8 @@ class Window:
 
     def idle(self, name: str | None) -> bool:
         """Say whether nothing of a key is loaded or running."""
-        return name not in self._keys
+        key = self._keys.get(name)
+        return key is None or not (key.busy or key.blocked or key.due or key.waiting)
 
     # --- paging ------------------------------------------------------------------------------
 
@@ -611,8 +612,8 @@ class Window:
             self._ready.append(key)
 
     def _forget(self, key: Key) -> None:
-        if key.busy or key.blocked or key.due or key.waiting:
-            return
+        if key.name is None or key.busy or key.blocked or key.due or key.waiting:
+            return  # where there are no keys, the one that stands for all is kept
         if self._keys.get(key.name) is key:  # another one may have come since
             del self._keys[key.name]
             key.queued = False

@@ -236,10 +236,14 @@ class WorkerCell(Cell):
             if asked:
                 mailbox.settling.failed(turn, activation, error)
             return
-        unit = Unit(ack=None if asked else turn.message, size=turn.size + 64)
         if asked:
             error = error or mailbox.asks.returned(turn)
-        elif mailbox.spec.limits.retain is not None and error is None:
+            if error is None and activation is None and mailbox.asks.unchanged(turn):
+                self._answerable = turn
+                mailbox.finished(turn.message)
+                return
+        unit = Unit(ack=None if asked else turn.message, size=turn.size + 64)
+        if not asked and mailbox.spec.limits.retain is not None and error is None:
             unit.fate = kept(turn, environment.clock.now(), mailbox.spec.limits.retain)
         if activation is not None:
             unit.lineage, unit.generation = activation, turn.generation

@@ -7,7 +7,7 @@ caller's own transaction; else they are committed at once.
 from __future__ import annotations
 
 import contextlib
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..actors.asks import Asked
@@ -65,15 +65,12 @@ class Sender:
         self._registry = registry
         self._clock = clock
         self._landings = Landings()
-        self._asking: Asking | None = None
         self.make_asking: Callable[[], Asking]
 
-    @property
+    @cached_property
     def asking(self) -> Asking:
         """The other way to send, which references offer too; made when it is first needed."""
-        if self._asking is None:
-            self._asking = self.make_asking()
-        return self._asking
+        return self.make_asking()
 
     def tell(
         self,

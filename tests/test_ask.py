@@ -315,17 +315,20 @@ def test_the_answer_comes_after_the_commit(rt: Runtime) -> None:
             assert rt.state("adder", "a").n == 2 * n
 
 
-def test_it_answers_only_when_earlier_turns_of_the_actor_are_on_disk(rt: Runtime) -> None:
+class Reads(WorkerActor):
+    state: Total
+
+    def on_receive(self, n: int) -> int:
+        self.state.n += n
+        return self.state.n
+
+
+@pytest.mark.parametrize("worker", [Reads, lambda n: 2 - n], ids=["an actor", "a function"])
+def test_it_answers_only_when_earlier_turns_of_the_actor_are_on_disk(
+    rt: Runtime, worker: Any
+) -> None:
     """Also one that changes nothing: what it saw must be true."""
-
-    @rt.mailbox("actor", keyed=True)
-    class Reads(WorkerActor):
-        state: Total
-
-        def on_receive(self, n: int) -> int:
-            self.state.n += n
-            return self.state.n
-
+    rt.mailbox("actor", worker, keyed=True)
     with rt:
         rt.ask("actor", 1, key="a")
         write, held, go = rt._store.write, threading.Event(), threading.Event()

@@ -115,6 +115,24 @@ def test_a_key_blocked_while_its_page_is_read_has_nothing_loaded_and_goes_on_lat
     assert run(window, *stored) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("key", ["a", None])
+def test_an_actor_is_idle_when_nothing_of_it_is_loaded_runs_or_is_blocked(key: str | None) -> None:
+    window = Window(keyed=key is not None, exclusive=True)
+    fill(window, [])
+    assert window.idle(key)
+    window.offer(message(1, key), due=False)
+    assert not window.idle(key)
+    taken = take(window)
+    assert not window.idle(key)
+    window.settled(taken)
+    window.finished(taken)
+    assert window.idle(key)
+    window.block(key)
+    assert not window.idle(key)
+    window.unblock(key)
+    assert window.idle(key)
+
+
 def test_what_is_settled_while_a_page_is_read_is_not_handed_out_again() -> None:
     window = Window(keyed=False)
     stored = [message(number, due=number) for number in (1, 2)]
