@@ -47,7 +47,7 @@ class Settling:
             return
         if mailbox.stopping and isinstance(error, ActorStopped):
             return  # its ask was refused by the stop: it was interrupted, which does not count
-        self._stage_failure(turn, activation, error)
+        self._stage_failure(message, activation, turn.generation, error)
         mailbox.finished(message)
 
     def expired(self, message: Message, done: Callable[[], None] | None = None) -> None:
@@ -64,22 +64,24 @@ class Settling:
         mailbox = self._mailbox
         if mailbox.environment.events.flow or mailbox.recovery.draining or not _usual(units):
             for unit in units:
-                self.settled(unit, unit.turn, cast("Activation | None", unit.lineage))
+                if unit.ack is not None:
+                    self._settled(unit, unit.ack, cast("Activation | None", unit.lineage))
             return
         with mailbox.lock:
             for unit in units:
                 activation: Any = unit.lineage
                 if activation is not None:
                     activation.pending -= 1
-            mailbox.window.settled(*[unit.turn.message for unit in units])
+            mailbox.window.settled(*[unit.ack for unit in units if unit.ack is not None])
             self.handled += len(units)
 
-    def settled(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+    # --- inside ------------------------------------------------------------------------------
+
+    def _settled(self, unit: Unit, message: Message, activation: Activation | None) -> None:
         """Learn what became of a turn. Runs: on the committing thread, after the commit."""
-        mailbox, message = self._mailbox, turn.message
-        outcome = unit.outcome
+        mailbox, outcome = self._mailbox, unit.outcome
         if outcome is Outcome.FAILED:
-            self._failed_in_store(unit, turn, activation)
+            self._failed_in_store(unit, message, activation)
             return
         held = activation is not None and unit.ops is not None and _has_execute(unit)
         with mailbox.lock:
@@ -95,25 +97,24 @@ class Settling:
                 self._count(unit)
             if held:
                 mailbox.window.finished(message)
-        if isinstance(unit.fate, Retry):
-            self._retried(unit.fate, message, outcome)
         events = mailbox.environment.events
         if events.flow or (events.on and (unit.fate is not None or outcome is Outcome.VOID)):
-            self._tell(unit, turn)
+            self._tell(unit, message)
+        if isinstance(unit.fate, Retry):
+            self._retried(unit.fate, message, outcome)
         if held or outcome is Outcome.AGAIN or mailbox.recovery.draining:
             mailbox.post(Refill())
 
-    # --- inside ------------------------------------------------------------------------------
-
     def _stage_failure(
-        self, turn: Turn, activation: Activation | None, error: BaseException
-    ) -> None:
-        mailbox, message = self._mailbox, turn.message
+        self, message: Message, activation: Activation | None, generation: int,
+        error: BaseException,
+    ) -> None:  # fmt: skip
+        mailbox = self._mailbox
         shared = mailbox.environment
         fate = decide(message, error, mailbox.spec, shared.clock.now(), shared.random)
         unit = Unit(
-            ack=message, fate=fate, lineage=activation, generation=turn.generation, size=256,
-            settle=lambda done: self.settled(done, turn, activation),
+            ack=message, fate=fate, lineage=activation, generation=generation, size=256,
+            settler=self,
         )  # fmt: skip
         blocks = isinstance(fate, Retry) and fate.retry_at is not None
         with mailbox.lock:
@@ -149,22 +150,20 @@ class Settling:
             if later := mailbox.later([message]):
                 timers.later(later)
 
-    def _failed_in_store(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+    def _failed_in_store(self, unit: Unit, message: Message, activation: Activation | None) -> None:
         """Fail a turn after all: a statement of its own was refused at its commit."""
         mailbox = self._mailbox
-        error = unit.error or MessageError("the turn could not be written")
+        error, unit.error = unit.error or MessageError("the turn could not be written"), None
+        generation = 0
         if activation is not None:
             with mailbox.lock:
                 activation.pending -= 1
                 activation.overturn()
                 mailbox.recovery.overturned(activation.key)
-            turn.generation = activation.generation
-        if turn.message.number < 0:
-            mailbox.asks.failed(turn, activation, error)
-        else:
-            self._stage_failure(turn, activation, error)
-            if activation is not None and turn.has_execute:  # it has kept its key busy until now
-                mailbox.finished(turn.message)
+            generation = activation.generation
+        self._stage_failure(message, activation, generation, error)
+        if activation is not None and _has_execute(unit):  # it has kept its key busy until now
+            mailbox.finished(message)
         mailbox.post(Refill())
 
     def _over(self, unit: Unit, message: Message, done: Callable[[], None] | None) -> None:
@@ -178,8 +177,8 @@ class Settling:
         if done is not None:
             done()
 
-    def _tell(self, unit: Unit, turn: Turn) -> None:
-        mailbox, message = self._mailbox, turn.message
+    def _tell(self, unit: Unit, message: Message) -> None:
+        mailbox = self._mailbox
         events, name = mailbox.environment.events, mailbox.spec.name
         if unit.outcome is Outcome.AGAIN:
             return
@@ -188,14 +187,14 @@ class Settling:
             return
         match unit.fate:
             case None | Done():
-                took = (mailbox.environment.clock.now() - turn.now) / SECOND
+                took = (mailbox.environment.clock.now() - unit.began) / SECOND
                 events.emit("message.handled", mailbox=name, id=message.number, key=message.key,
                             took=took, told=[each.number for each in unit.told])  # fmt: skip
             case Dead(error, _, attempts, _):
                 events.emit("message.dead", mailbox=name, id=message.number, key=message.key,
                             attempts=attempts, error=error)  # fmt: skip
             case Retry(attempt, due, retry_at, error):
-                later = attempt == turn.attempt
+                later = attempt == message.attempt
                 events.emit(
                     "message.later" if later else "message.failed", mailbox=name,
                     id=message.number, key=message.key, due=due if due is not None else retry_at,

@@ -24,6 +24,7 @@ from ..persistence.store import Execute, Message, Op, Params, Progress, Tell, Un
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
     from datetime import datetime
 
     from .environment import Environment
@@ -49,8 +50,6 @@ class Turn(msgspec.Struct, eq=False):
     message: Message
     now: int
     lock: threading.Lock
-    #: Of the message when the turn began.
-    attempt: int = 0
     phase: Phase = _OPEN
     #: Nothing but messages without a name, where it is plain.
     ops: list[Any] | None = None
@@ -131,9 +130,8 @@ def current(home: object) -> Turn | None:
     return turn if turn is not None and turn.home is home else None
 
 
-def enter(turn: Turn) -> None:
-    """Make the turn the current one, in the context that is running."""
-    _current.set(turn)
+#: Makes a turn the current one, in the context that is running.
+enter: Callable[[Turn], object] = _current.set
 
 
 class Context:

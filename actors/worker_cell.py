@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import monotonic
 from ..errors import CallboardError, HandlerTimeout, MessageError, Reject, RetryLater
-from ..persistence.store import Done, Remember, Unit
+from ..persistence.store import Done, Remember, TurnUnit, Unit
 from .activation import Activation
 from .cell import Cell
 from .fate import kept
@@ -168,7 +168,7 @@ class WorkerCell(Cell):
             mailbox.finished(message)
             return
         spec = mailbox.spec
-        turn = Turn(environment, spec.name, message, now, self.lock, message.attempt)
+        turn = Turn(environment, spec.name, message, now, self.lock)
         behaviour = spec.behaviour
         activation = None
         if behaviour.factory is not None:
@@ -242,7 +242,8 @@ class WorkerCell(Cell):
                 self._answerable = turn
                 mailbox.finished(turn.message)
                 return
-        unit = Unit(ack=None if asked else turn.message, size=turn.size + 64)
+        size = turn.size + 64
+        unit = Unit(size=size) if asked else TurnUnit(ack=turn.message, size=size)
         if not asked and mailbox.spec.limits.retain is not None and error is None:
             unit.fate = kept(turn, environment.clock.now(), mailbox.spec.limits.retain)
         if activation is not None:
@@ -300,8 +301,9 @@ class WorkerCell(Cell):
         return Remember(self.mailbox.id, key or "", at, retain, by, number)
 
     def _stage_told(self, unit: Unit, turn: Turn, activation: Activation | None) -> None:
+        # The turn itself is not kept: what waits for the disk is many, and small.
         mailbox = self.mailbox
-        unit.turn, unit.settler = turn, mailbox.settling
+        unit.began, unit.settler = turn.now, mailbox.settling
         if activation is not None:
             with mailbox.lock:
                 activation.pending += 1

@@ -358,6 +358,7 @@ class Unit(msgspec.Struct, kw_only=True, eq=False):
         results: what each operation gave: a tell its number (0: kept what was there), a cancel a
             bool, a statement its row count.
         settler: told of the turns of one mailbox that stand together in a group, at once.
+        began: when its handler began (microseconds).
         removed: numbers of the messages that it cancelled or replaced, or dropped to make room.
         dropped: those of them that were dropped to make room.
         kept: messages that ``if_exists="keep"`` or ``dedupe`` did not tell.
@@ -374,6 +375,7 @@ class Unit(msgspec.Struct, kw_only=True, eq=False):
     generation: int = 0
     settle: Callable[[Unit], None] | None = None
     settler: Settler | None = None
+    began: int = 0
     size: int = 0
     outcome: Outcome | None = None
     error: BaseException | None = None
@@ -381,8 +383,6 @@ class Unit(msgspec.Struct, kw_only=True, eq=False):
     removed: Sequence[int] = ()
     dropped: Sequence[int] = ()
     kept: Sequence[Message] = ()
-    #: What the runtime keeps with it, for its own use after the commit.
-    turn: Any = None
     waiter: Any = None
     lead: bool = False
     calls: bool = False
@@ -411,6 +411,15 @@ class Unit(msgspec.Struct, kw_only=True, eq=False):
             if (m := op if isinstance(op, Message) else getattr(op, "message", None)) is not None
             and m.number
         ]
+
+
+class TurnUnit(Unit, kw_only=True, eq=False, gc=False):
+    """The unit of a handled message's turn.
+
+    The garbage collector does not track it, or it would look through all that wait for the disk
+    again and again. So it must be part of no cycle: whoever settles it takes its error away, whose
+    traceback leads back to it.
+    """
 
 
 class Written(msgspec.Struct, gc=False):

@@ -166,11 +166,11 @@ def test_nothing_overtakes_what_runs_again_after_a_void_turn(
     board.rt.mailbox("jobs", Work, keyed=lambda _: "one")
     board.start()
     mailbox: Any = board.rt._host.engine.mailbox("jobs")  # type: ignore[union-attr]
-    settled, finished = mailbox.settling.settled, mailbox.finished
+    settled, finished = mailbox.settling._settled, mailbox.finished
 
-    def settle(unit: Any, turn: Any, activation: Any) -> None:
-        settled(unit, turn, activation)
-        if turn.message.number == 1:
+    def settle(unit: Any, message: Any, activation: Any) -> None:
+        settled(unit, message, activation)
+        if message.number == 1:
             with mailbox.lock:
                 taken.append(mailbox.window.take())
             voided.set()
@@ -180,7 +180,7 @@ def test_nothing_overtakes_what_runs_again_after_a_void_turn(
         if message.number == 2:
             staged.set()
 
-    monkeypatch.setattr(mailbox.settling, "settled", settle)
+    monkeypatch.setattr(mailbox.settling, "_settled", settle)
     monkeypatch.setattr(mailbox, "finished", finish)
     monkeypatch.setattr(store, "write", slow)
     board.rt.tell("jobs", 1)
