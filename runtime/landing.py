@@ -12,6 +12,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..persistence.byline import take
 
 if TYPE_CHECKING:
@@ -58,15 +60,11 @@ class Landing:
                 future.set_result(result)
 
 
-class LandingWaiter:
+class LandingWaiter(msgspec.Struct, eq=False):
     """What a task waits on for its commit; see Waiter. It follows, and is never made the leader."""
 
-    __slots__ = ("_future", "_landing")
-
-    def __init__(self, landing: Landing, future: asyncio.Future[Any]) -> None:
-        """Wake that future."""
-        self._landing = landing
-        self._future = future
+    landing: Landing
+    future: asyncio.Future[Any]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Tell that the task awaits its future instead."""
@@ -74,7 +72,7 @@ class LandingWaiter:
 
     def wake(self) -> None:
         """See Waiter."""
-        self._landing.put(self._future, None)
+        self.landing.put(self.future, None)
 
 
 class Landings:

@@ -10,6 +10,8 @@ import contextlib
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
+
 from ..actors.asks import Asked
 from ..actors.messages import PLAIN, encode, is_record, kind_of
 from ..actors.turn import Phase, current
@@ -320,31 +322,28 @@ class Sender:
         self._store.check(sql, params)
 
 
-class _Target:
+class _Target(msgspec.Struct, eq=False):
     """Turns values into messages for one mailbox, with what all of them share."""
 
-    __slots__ = ("_due", "_encode", "_expires_at", "_key", "_now", "_priority", "_row", "_spec")
-
-    def __init__(  # noqa: PLR0917  (built by one caller)
-        self, row: MailboxRow, spec: MailboxSpec | None, key: str | int | None, due: int | None,
-        now: int, priority: int, expires_at: int | None,
-    ) -> None:  # fmt: skip
-        self._row, self._spec, self._key, self._due = row, spec, key, due
-        self._encode = _encoder(row, spec)
-        self._now, self._priority, self._expires_at = now, priority, expires_at
+    row: MailboxRow
+    spec: MailboxSpec | None
+    key: str | int | None
+    due: int | None
+    now: int
+    priority: int
+    expires_at: int | None
 
     def build(self, value: Any) -> Message:
         """Check a value, and make a message of it."""
-        kind, version, body, decoded = self._encode(value)
+        kind, version, body, decoded = _encoder(self.row, self.spec)(value)
         return Message(
-            self._row.id, kind, body, _key(self._spec, self._row, value, self._key), self._due,
-            None, version, self._now, priority=self._priority, expires_at=self._expires_at,
-            value=decoded,
+            self.row.id, kind, body, _key(self.spec, self.row, value, self.key), self.due, None,
+            version, self.now, priority=self.priority, expires_at=self.expires_at, value=decoded,
         )  # fmt: skip
 
     def build_many(self, values: list[Any]) -> list[Op]:
         """Do for each value what :meth:`build` does: in few steps, where all are of one type."""
-        spec, row, key = self._spec, self._row, self._key
+        spec, row, key = self.spec, self.row, self.key
         alike = spec.behaviour.accepts.encode_alike(values) if spec is not None else None
         if spec is None or alike is None:
             return [self.build(value) for value in values]
@@ -353,8 +352,8 @@ class _Target:
             keys = [_key(spec, row, value, key) for value in values]
         else:
             keys = [_key(spec, row, None, key)] * len(values)
-        number, due, now = row.id, self._due, self._now
-        priority, expires_at = self._priority, self._expires_at
+        number, due, now = row.id, self.due, self.now
+        priority, expires_at = self.priority, self.expires_at
         return [
             Message(number, kind, body, key, due, None, version, now, priority=priority,
                     expires_at=expires_at, value=copy)
@@ -363,11 +362,11 @@ class _Target:
 
     def with_room(self, ops: list[Op]) -> list[Op]:
         """Return the operations with one that makes sure of room, where there is a capacity."""
-        declared = self._row.declaration
-        if declared.capacity is None or (self._due is not None and self._due > self._now):
+        declared = self.row.declaration
+        if declared.capacity is None or (self.due is not None and self.due > self.now):
             return ops
         return [
-            Room(self._row.id, len(ops), declared.capacity, self._now,
+            Room(self.row.id, len(ops), declared.capacity, self.now,
                  drop_oldest=declared.overflow == "drop_oldest",
                  waits=declared.overflow == "wait"),
             *ops,
