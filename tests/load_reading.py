@@ -36,12 +36,17 @@ def read_ledgers(folder: Path) -> list[Line]:
     """Read what all clients wrote; to be done before the store is read."""
     found = []
     for path in sorted((folder / "ledger").glob("*")):
-        for text in path.read_text().splitlines():
+        for text in _lines(path):
             raw = json.loads(text)
             name = Name(raw["box"], raw["tag"])
             number, due, fails = raw.get("number"), raw.get("due"), raw.get("fails", 0)
             found.append(Line(raw["what"], name, raw["at"], number, due, fails))
     return found
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the whole lines of a file; what has no end yet is being written just now."""
+    return path.read_text().rpartition("\n")[0].splitlines()
 
 
 def read_store(
@@ -110,7 +115,7 @@ def _runs(folder: Path) -> Counter[Name]:
     path = folder / "runs"
     if not path.exists():
         return Counter()
-    return Counter(Name(*line.split(" ", 1)) for line in path.read_text().splitlines())
+    return Counter(Name(*line.split(" ", 1)) for line in _lines(path))
 
 
 def _name(box: str, body: str) -> Name:
