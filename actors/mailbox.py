@@ -18,6 +18,7 @@ from ..persistence.store import LAST, Message, Outcome, Reserve, Unit
 from .answering import Answering
 from .cell import Cell
 from .expiry import Expiry
+from .look import Look
 from .mail import Blocked, DueNow, Flood, MailboxSpec, Refill, SetPaused
 from .rate import Limiter
 from .recovery import Recovery
@@ -349,8 +350,11 @@ class MailboxActor(Cell):
                 upto = self._due_until()
                 # What was due until the clock was set back stays in the store for that time.
                 self._set_back = self._set_back or upto < self.due_upto
+                look = Look(store.others())
                 rows = store.due(self.id, upto=upto, after=page.after, limit=page.limit,
                                  skip=page.skip, key=page.key)  # fmt: skip
+                for each in rows:
+                    each.look = look
             else:
                 rows = store.waiting(self.id, after=page.after, limit=page.limit, skip=page.skip,
                                      key=page.key)  # fmt: skip

@@ -22,6 +22,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 from functools import partial
+from itertools import islice
 from operator import attrgetter, lt
 from typing import TYPE_CHECKING
 
@@ -262,6 +263,13 @@ class Window:
                 continue
             return message
         return None
+
+    def upcoming(self, limit: int) -> list[Message]:
+        """Return loaded due messages that are likely to be taken next."""
+        if self.keyed:
+            return [key.due[0] for key in islice(self._ready, limit) if key.due]
+        key = self._keys.get(None)
+        return [] if key is None else list(islice(key.due, limit))
 
     @property
     def ready(self) -> int:

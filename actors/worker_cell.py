@@ -18,6 +18,7 @@ from .activation import Activation
 from .cell import Cell
 from .fate import kept
 from .inbox import Control
+from .look import still_there
 from .messages import Broken
 from .turn import Context, Turn, enter
 from .worker import WorkerActor
@@ -384,12 +385,11 @@ class WorkerCell(Cell):
         """Look once more, just before the handler: cancelled and replaced ones are not delivered.
 
         Without an id and without a deadline only the number could be cancelled, and the
-        acknowledgement finds that out. One with a deadline may also have been read from the store
-        before its timer was heard of, and be done.
+        acknowledgement finds that out.
         """
         if message.gone or (message.name is None and message.due is None):
             return not message.gone
-        return bool(self.environment.store.present([message.number]))
+        return still_there(self.mailbox, message)
 
     def _decode(self, message: Message) -> Any:
         accepts = self.mailbox.spec.behaviour.accepts

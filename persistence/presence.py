@@ -46,6 +46,10 @@ class Presence:
                  *((each, _LOCKS) for each in locks)]  # fmt: skip
         self._files = [(each, what, found) for each, what in files if (found := _identity(each))]
         self._looked = monotonic()
+        self._database = path
+        #: The database has a second path; who comes by that has lock files of its own.
+        self.linked = False
+        self._look_for_links()
 
     @property
     def due(self) -> bool:
@@ -55,6 +59,7 @@ class Presence:
     def look(self) -> StoreGone | None:
         """Return what is wrong; None when every file is where it was."""
         self._looked = monotonic()
+        self._look_for_links()
         for path, what, identity in self._files:
             found = _identity(path)
             if found != identity:
@@ -62,6 +67,10 @@ class Presence:
                     self._set_logs_aside()
                 return gone(path, "replaced" if found else "deleted", what)
         return None
+
+    def _look_for_links(self) -> None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self.linked = self._database.stat().st_nlink > 1
 
     def _set_logs_aside(self) -> None:
         """Rename the log of the file that was there: SQLite would play it into the new one."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import StoreBusy, StoreError, StoreGone
+from ..errors import StoreError, StoreGone
 from . import seal, sqlite_dead, sqlite_kept, sqlite_schedule
 from ._sqlite3 import sqlite3
 from .byline import Byline, take
@@ -220,6 +220,13 @@ class SqliteStore(SqliteReader):
             except sqlite3.Error as error:
                 fail(error, self._path)
 
+    def others(self) -> int | None:
+        """See Store."""
+        gate, presence = self._gate, self._presence
+        if gate is None or presence is None or presence.linked:
+            return None
+        return gate.others()
+
     def others_wrote(self) -> bool:
         """See Store."""
         gate, writer = self._parts()
@@ -363,7 +370,7 @@ class SqliteStore(SqliteReader):
                 return
             # The last connection to close runs a checkpoint: inside the gate, as all of ours. One
             # that holds the gate for so long has a connection open, and we are not the last.
-            with contextlib.suppress(StoreBusy), gate:
+            with contextlib.suppress(StoreError), gate:
                 super().close()
                 connection.close()
             super().close()

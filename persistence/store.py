@@ -52,6 +52,7 @@ class Message(msgspec.Struct, gc=False):
         error: of its last failure.
         value: the decoded body, where this process has already decoded it; handed out once.
         gone: cancelled or replaced after it was loaded; set by whoever sees the commit.
+        look: the look at the store that has found it there, until its handler is about to run.
 
     """
 
@@ -76,6 +77,7 @@ class Message(msgspec.Struct, gc=False):
     number: int = 0
     value: Any = None
     gone: bool = False
+    look: Any = None
 
     @property
     def sort(self) -> Place:
@@ -728,6 +730,16 @@ class Store(Protocol):
 
     def dead_letter(self, number: int) -> DeadRow | None:
         """Return one dead letter."""
+        ...
+
+    def others(self) -> int | None:
+        """Return what changes with every commit of another process; None: that cannot be said.
+
+        It changes before that process hears of its commit: so for as long as it stays the same,
+        nobody else has been told that what was read since it was asked is otherwise now. What is
+        written through a caller's own connection need not change it. Quick: it is asked before
+        each future call's handler, and by any number of threads.
+        """
         ...
 
     def others_wrote(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ class World:
         self._count = 0
         self._named: dict[str, list[str]] = {}
         self._telling: set[str] = set()
+        # Future calls without an id.
+        self._calls: dict[str, int] = {}
         self._pauses = self.random.random() < 0.5
         self._paused = False
         self._pausing = False
@@ -104,7 +107,7 @@ class World:
             self.tell_note, self.tell_note, self.tell_timer, self.tell_timer, self.tell_account,
             self.tell_account, self.tell_diary, self.tell_diary, self.tell_full, self.tell_paced,
             self.tell_once, self.tell_once, self.tell_clerk, self.publish, self.cancel, self.cancel,
-            self.pause, self.ask,
+            self.cancel_call, self.pause, self.ask,
         ))  # fmt: skip
         what(rt)
 
@@ -141,7 +144,9 @@ class World:
         expires = self.random.choice((None, None, 2))
         key = f"call-{self.random.randrange(4)}"
         if self.random.random() < 0.4:
-            self.tell(rt, "note", name, body, after=after, expires=expires)
+            number = self.tell(rt, "note", name, body, after=after, expires=expires)
+            if number is not None:
+                self._calls[name] = number
             return
         names = self._named.setdefault(key, [])
         names.append(name)
@@ -218,6 +223,19 @@ class World:
             self.model.perhaps.update(names)
         if gone and names == before and not open_:
             self.model.cancelled.add(names[-1])
+
+    def cancel_call(self, rt: Runtime) -> None:
+        """Cancel by its number what has no id, which is not looked up each by itself."""
+        if not self._calls:
+            return
+        name = self.random.choice(list(self._calls)[-4:])
+        number = self._calls.pop(name)
+        self.model.perhaps.add(name)
+        with suppress(StoreError):
+            if rt.cancel("note", number):
+                self.model.cancelled.add(name)
+            else:
+                self.model.perhaps.discard(name)
 
     def pause(self, rt: Runtime) -> None:
         """Pause the schedule, or let it go on; while it is paused it ticks nothing."""

@@ -93,6 +93,27 @@ class ReadingContract(ContractBase):
         assert store.present([second.number]) == {second.number}
         assert store.present([first.number, second.number, 999]) == {second.number}
 
+    def test_what_is_said_of_others_changes_with_a_commit_of_another_and_with_none_of_its_own(
+        self, store: Store, other: Store, box: int
+    ) -> None:
+        (call, *_) = tell(store, box, b"1", b"2", due=5)
+        assert other.present([call.number]) == {call.number}
+        before = store.others()
+        if before is None:
+            pytest.skip("this store cannot say")
+        tell(store, box, b"3")
+        store.pause(box, paused=True)
+        assert other.present([call.number]) == {call.number}
+        assert store.others() == before
+        do(other, Cancel(box, call.number))
+        cancelled = store.others()
+        assert cancelled != before
+        assert store.present([call.number]) == set()
+        tell(store, box, b"4")
+        assert store.others() == cancelled
+        other.pause(box, paused=False)
+        assert store.others() not in {before, cancelled}
+
     # --- looking -----------------------------------------------------------------------------
 
     def test_depth_counts_waiting_later_and_dead(self, store: Store, box: int, second: int) -> None:

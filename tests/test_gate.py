@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import mmap
 import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +22,7 @@ from callboard.persistence import gate as module
 from callboard.persistence.gate import Gate
 
 from .processes import Child
+from .small_disk import small_disk
 
 PATIENCE = 20.0
 
@@ -256,4 +262,149 @@ def test_no_descriptor_is_left_when_a_lock_file_cannot_be_made(tmp_path: Path) -
     before = next_descriptor()
     with pytest.raises(OSError, match="gate"):
         Gate(tmp_path)
+    assert next_descriptor() == before
+
+
+# --- how many passages others have made ----------------------------------------------------------
+
+
+def test_what_is_said_of_others_changes_when_another_has_passed_and_at_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """Two gates pass in every order; what one has heard before is compared with what it hears."""
+    for number, order in enumerate(product((0, 1), repeat=6)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        gates = Gate(folder), Gate(folder)
+        for each in gates:
+            with each:
+                pass
+        said = [[each.others()] for each in gates]
+        for turn in order:
+            with gates[turn]:
+                pass
+            for mine, each in zip(said, gates, strict=True):
+                mine.append(each.others())
+        for me, mine in enumerate(said):
+            for start, end in combinations(range(len(mine)), 2):
+                passed = any(turn != me for turn in order[start:end])
+                assert (mine[start] != mine[end]) == passed, (order, me, start, end)
+        for each in gates:
+            each.close()
+
+
+def test_a_passage_has_been_counted_when_the_other_process_goes_on(
+    tmp_path: Path, gate: Gate
+) -> None:
+    with gate:
+        pass
+    with Child(HOLD, cwd=tmp_path) as child:
+        child.wait_for("in")
+        inside = gate.others()
+        child.say("go")
+        child.wait_for("out")
+        assert gate.others() != inside
+
+
+def test_threads_that_pass_meanwhile_are_not_taken_for_others(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gate:
+        pass
+    words: Any = gate._words
+    heard = [gate.others()]
+
+    class Word:
+        """The count, where another thread asks in the middle of a passage: before and after."""
+
+        def __getitem__(self, at: int) -> Any:
+            return words[at]
+
+        def __setitem__(self, at: int, count: int) -> None:
+            heard.append(gate.others())
+            words[at] = count
+            heard.append(gate.others())
+
+    monkeypatch.setattr(gate, "_words", Word())
+    for _ in range(3):
+        with gate:
+            pass
+    assert len(heard) == 7
+    assert len(set(heard)) == 1
+
+
+@pytest.mark.parametrize("size", [0, 4, 9, 23])
+def test_a_gate_of_before_passages_were_counted_keeps_its_pause(tmp_path: Path, size: int) -> None:
+    old = Gate(tmp_path)
+    old.note_pause(used=True)
+    old.close()
+    os.truncate(tmp_path / "gate", size)
+    one, other = Gate(tmp_path), Gate(tmp_path)
+    with one:
+        assert one.paused(PATIENCE) == (size >= 9)
+        assert one.used == (size >= 9)
+    before = one.others()
+    with other:
+        pass
+    assert before is not None
+    assert one.others() != before
+    one.close()
+    other.close()
+
+
+def test_on_a_full_disk_nothing_is_said_of_others_until_there_is_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path) as disk:
+        fill = disk / "fill"
+        with suppress(OSError), fill.open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        one, other = Gate(disk), Gate(disk)
+        for each in (one, other):
+            with each:
+                pass
+            assert each.others() is None
+        fill.unlink()
+        with one:
+            pass
+        before = one.others()
+        with other:
+            pass
+        assert before is not None
+        assert one.others() != before
+        one.close()
+        other.close()
+
+
+def test_who_cannot_count_its_passage_does_not_pass(
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others would take it that nobody has been there."""
+
+    def refuse(*_: object) -> mmap.mmap:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with gate:
+        pass
+    second = impatient(tmp_path)
+    before = next_descriptor()
+    with monkeypatch.context() as patch:
+        patch.setattr(mmap, "mmap", refuse)
+        with pytest.raises(StoreError, match="Cannot allocate memory; free some"), second:
+            pytest.fail("uncounted")
+    assert next_descriptor() == before
+    with gate:
+        pass
+    with second:
+        pass
+    second.close()
+
+
+def test_a_closed_gate_says_nothing_of_others_and_keeps_no_descriptor(tmp_path: Path) -> None:
+    before = next_descriptor()
+    gate = Gate(tmp_path)
+    with gate:
+        pass
+    assert gate.others() is not None
+    gate.close()
+    assert gate.others() is None
     assert next_descriptor() == before

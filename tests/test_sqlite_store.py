@@ -457,3 +457,20 @@ def test_it_writes_rows_that_it_reads_back_as_the_same_message(
     told = tell(store, box, b"\x00\xff", told_at=2**62)
     assert store.waiting(box, after=None, limit=1) == told
     assert isinstance(told[0], Message)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_nothing_is_said_of_others_where_a_second_path_leads_around_the_gate(
+    tmp_path: Path, store: SqliteStore, box: int, *, opened: bool
+) -> None:
+    tell(store, box, b"1")
+    assert store.others() is not None
+    if not opened:
+        store.close()
+    (tmp_path / "second.db").hardlink_to(store.path)
+    assert store.intact(), "an owner's pulse, or a client's look"
+    tell(store, box, b"2")
+    assert store.others() is None
+    (tmp_path / "second.db").unlink()
+    assert store.intact()
+    assert store.others() is not None

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from callboard.actors import worker_cell
 from callboard.actors.answering import Answering
 from callboard.actors.rate import Limiter
 from callboard.actors.settling import Settling
@@ -103,20 +104,26 @@ DEFECTS = (
         "        for unit in fresh:\n"
         "            unit.outcome = None\n"
         "        written = self._store.write(",
-        seed=2,
+        seed=1,
     ),
     Defect(
         "timer delivered after cancel", WorkerCell, "_still_there",
         "    if message.gone or (message.name is None and message.due is None):\n"
         "        return not message.gone\n",
         "    return True\n",
-        seed=19,
+        seed=3,
+    ),
+    Defect(
+        "a look outlives another's commit", worker_cell, "still_there",
+        "look.others == others",
+        "look.others is not None",
+        seed=51,
     ),
     Defect(
         "tick without the compare-and-set", sqlite_schedule, "_ADVANCE",
         "AND next_at = ? AND paused = 0",
         "AND ? IS NOT NULL",
-        seed=18,
+        seed=43,
     ),
     Defect(
         "state kept after a failed turn", WorkerCell, "_end",
@@ -128,19 +135,19 @@ DEFECTS = (
         "lost wake-up", Committer, "_recover",
         "    call(self._hooks.room)\n",
         "",
-        seed=6,
+        seed=1,
     ),
     Defect(
         "order broken on retry", Settling, "_stage_failure",
         "    blocks = isinstance(fate, Retry) and fate.retry_at is not None\n",
         "    blocks = False\n",
-        seed=2,
+        seed=1,
     ),
     Defect(
         "double hand-over after paging in", Window, "paged",
         "if message.number in self.held or message.number in gone or not knows(message):",
         "if not knows(message):",
-        seed=2,
+        seed=0,
     ),
     Defect(
         "ownership lock not checked", Ownership, "take",
@@ -159,7 +166,7 @@ DEFECTS = (
         "expiry ignored", WorkerCell, "_run",
         "if message.expires_at is not None and",
         "if False and",
-        seed=8,
+        seed=6,
     ),
     Defect(
         "dedupe not looked up", UnitWriter, "_tell_named",
@@ -183,18 +190,18 @@ DEFECTS = (
         "unclear commit taken as failed", Trace, "left_by",
         "return bool(found == last)",
         "return False",
-        seed=4,
+        seed=5,
     ),
     Defect(
         "ask tried again after an unclear commit", Committer, "_refuse",
         "if error.unclear:",
         "if False:",
-        seed=98,
+        seed=88,
     ),
     Defect(
         "epoch not checked", sqlite_write, "_OWNER",
         "WHERE epoch = ?",
         "WHERE ? IS NOT NULL",
-        seed=9,
+        seed=40,
     ),
 )  # fmt: skip
