@@ -141,13 +141,13 @@ DEFECTS = (
         "order broken on retry", Settling, "_stage_failure",
         "    blocks = isinstance(fate, Retry) and fate.retry_at is not None\n",
         "    blocks = False\n",
-        seed=1,
+        seed=0,
     ),
     Defect(
         "double hand-over after paging in", Window, "paged",
         "if message.number in self.held or message.number in gone or not knows(message):",
         "if not knows(message):",
-        seed=0,
+        seed=3,
     ),
     Defect(
         "ownership lock not checked", Ownership, "take",
