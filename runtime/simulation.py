@@ -182,7 +182,8 @@ class Simulation:
                 self._try(process, process.look)
                 while any(self._try(each, each.work) for each in self._processes):
                     pass
-                if self._quiet():
+                # Each has looked: where nobody owns the store, whoever stands by takes it over.
+                if count >= len(self._processes) - 1 and self._quiet():
                     return
                 if count > 200:
                     self._stuck()

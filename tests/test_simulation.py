@@ -73,6 +73,21 @@ def test_a_call_whose_process_crashes_says_so_and_the_process_is_back(tmp_path: 
     assert len(handled) >= told
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_it_has_not_settled_before_who_stands_by_has_looked(tmp_path: Path, first: int) -> None:
+    clock = ManualClock()
+    runtimes = [Runtime(tmp_path / "a.db", clock=clock) for _ in range(2)]
+    for rt in runtimes:
+        rt.mailbox("numbers", print)
+    with Simulation(1, *runtimes, crashes=0.0, refusals=0.0) as simulation:
+        assert [rt.role for rt in runtimes] == ["owner", "standby"]
+        if first:
+            simulation._processes.reverse()
+        simulation.call(runtimes[0], runtimes[0].stop)
+        simulation.settle()
+        assert simulation.owners == [runtimes[1]]
+
+
 def test_time_passes_only_when_it_is_moved(tmp_path: Path) -> None:
     rt = Runtime(tmp_path / "a.db", clock=ManualClock())
     handled: list[int] = []
