@@ -50,7 +50,7 @@ class Job:
         return self.spec.fires(self.row.next_at)
 
 
-class Staged(msgspec.Struct, gc=False):
+class Staged(msgspec.Struct):
     """A transaction of a schedule, and why it tells nothing although it was to."""
 
     job: Job

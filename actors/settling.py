@@ -153,7 +153,7 @@ class Settling:
     def _failed_in_store(self, unit: Unit, message: Message, activation: Activation | None) -> None:
         """Fail a turn after all: a statement of its own was refused at its commit."""
         mailbox = self._mailbox
-        error, unit.error = unit.error or MessageError("the turn could not be written"), None
+        error = unit.error or MessageError("the turn could not be written")
         generation = 0
         if activation is not None:
             with mailbox.lock:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..clock import monotonic
 from ..errors import CallboardError, HandlerTimeout, MessageError, Reject, RetryLater
-from ..persistence.store import Done, Remember, TurnUnit, Unit
+from ..persistence.store import Done, Remember, Unit
 from .activation import Activation
 from .cell import Cell
 from .fate import kept
@@ -243,8 +243,7 @@ class WorkerCell(Cell):
                 self._answerable = turn
                 mailbox.finished(turn.message)
                 return
-        size = turn.size + 64
-        unit = Unit(size=size) if asked else TurnUnit(ack=turn.message, size=size)
+        unit = Unit(ack=None if asked else turn.message, size=turn.size + 64)
         if not asked and mailbox.spec.limits.retain is not None and error is None:
             unit.fate = kept(turn, environment.clock.now(), mailbox.spec.limits.retain)
         if activation is not None:

@@ -415,15 +415,6 @@ class Unit(msgspec.Struct, kw_only=True, eq=False):
         ]
 
 
-class TurnUnit(Unit, kw_only=True, eq=False, gc=False):
-    """The unit of a handled message's turn.
-
-    The garbage collector does not track it, or it would look through all that wait for the disk
-    again and again. So it must be part of no cycle: whoever settles it takes its error away, whose
-    traceback leads back to it.
-    """
-
-
 class Written(msgspec.Struct, gc=False):
     """What a commit showed.
 

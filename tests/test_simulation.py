@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from callboard import ConfigError, ManualClock, Runtime
+from callboard.persistence.committer import Committer
 from callboard.runtime.simulation import Crashed, Simulation
 
 from .simulated import World, simulate
@@ -44,6 +46,19 @@ HAPPENS = ("crashes", "stops", "refusals", "unclear", "meanwhile", "message.expi
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 8, 17])
+def test_runtimes_that_have_crashed_leave_nothing_in_memory(tmp_path: Path, seed: int) -> None:
+    """Seeds that once did: a part of a cycle was hidden from the garbage collector."""
+
+    def runtimes() -> int:
+        gc.collect()
+        return sum(isinstance(each, Committer) for each in gc.get_objects())
+
+    before = runtimes()
+    simulate(tmp_path / "board.db", seed)
+    assert runtimes() <= before
+
+
 def test_what_is_to_happen_in_a_run_does_happen(tmp_path: Path) -> None:
     counts: Counter[str] = Counter()
     for seed in range(12):
