@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-import sqlite3
 import threading
-import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -202,33 +198,6 @@ def test_a_refused_statement_fails_its_turn_and_no_other(board: Board) -> None:
         assert len(rt.dead("work")) == 50
         assert "UNIQUE" in rt.dead("work")[0].error
         assert rows(board, "SELECT count(*) FROM paid") == [(50,)]
-
-
-class Text(str):
-    """Text that a weak reference may point to."""
-
-    __slots__ = ("__weakref__",)
-
-
-def test_a_refused_statement_leaves_nothing_of_its_turn_in_memory(board: Board) -> None:
-    rt = board.rt
-    user_table(board)
-    told: list[weakref.ref[Text]] = []
-
-    @rt.mailbox("work", retry=ONCE)
-    def work(_: int, context: Context) -> None:
-        text = Text("abc")
-        told.append(weakref.ref(text))
-        context.execute("INSERT INTO paid (id) VALUES (?)", (text,))
-
-    with board:
-        rt.tell(work, 1)
-        board.settle()
-        assert "mismatch" in rt.dead("work")[0].error
-        with contextlib.suppress(sqlite3.IntegrityError):
-            rt.ask(work, 2)
-        gc.collect()
-        assert [each() for each in told] == [None, None]
 
 
 def test_expect_fails_the_turn_unless_so_many_rows_changed(board: Board) -> None:
