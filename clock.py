@@ -22,6 +22,7 @@ SLICE = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"us": 1, "ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND,
           "d": 86_400 * SECOND, "w": 604_800 * SECOND}  # fmt: skip
+_INFINITE = (float("inf"), float("-inf"))
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|min|[smhdw])\s*")
 # The last instant that a datetime can show; later ones could be stored but never printed.
 LATEST = 253_402_300_799 * SECOND
@@ -151,7 +152,7 @@ def duration(value: object, *, negative: bool = False) -> int:
     if isinstance(value, timedelta):
         result = value // timedelta(microseconds=1)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124  (NaN)
+        if value != value or value in _INFINITE:  # noqa: PLR0124  (NaN)
             msg = f"a duration must be a finite number of seconds, got {value!r}"
             raise ValueError(msg)
         result = round(value * SECOND)

@@ -221,7 +221,7 @@ class Sender:
             which = "after" if after is not None else "at"
             msg = f"{which}= is not understood: {error}"
             raise MessageError(msg) from error
-        return _in_time(due, f"after={after!r}")
+        return _in_time(due, "after" if at is None else "at", after if at is None else at)
 
     def _target(
         self, mailbox: Any, key: str | int | None, due: int | None, priority: int, expires: Delay
@@ -237,7 +237,7 @@ class Sender:
         expires_at = None
         if expires is not None:
             begins = now if due is None else due
-            expires_at = _in_time(begins + _span("expires", expires), f"expires={expires!r}")
+            expires_at = _in_time(begins + _span("expires", expires), "expires", expires)
         return _Target(
             registry.row(name), registry.specs.get(name), key, due, now, priority, expires_at
         )
@@ -443,8 +443,8 @@ def _span(what: str, value: Delay) -> int:
         raise MessageError(msg) from error
 
 
-def _in_time(at: int, what: str) -> int:
+def _in_time(at: int, option: str, value: object) -> int:
     if not -LATEST <= at <= LATEST:
-        msg = f"{what} lies beyond the year 9999"
+        msg = f"{option}={value!r} lies beyond the year 9999"
         raise MessageError(msg)
     return at

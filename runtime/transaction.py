@@ -63,8 +63,7 @@ class Transaction:
 
         It takes what :meth:`Runtime.tell` takes, but for ``connection`` and ``timeout``.
         """
-        for each in self._sender.operations(mailbox, message, **options):
-            self._add(each)
+        self._add(*self._sender.operations(mailbox, message, **options))
         return 0
 
     def publish(self, topic: str, message: Any) -> int:
@@ -73,8 +72,7 @@ class Transaction:
         It takes what :meth:`Runtime.publish` takes.
         """
         count, ops = self._sender.publishing(topic, message)
-        for each in ops:
-            self._add(each)
+        self._add(*ops)
         return count
 
     def cancel(self, mailbox: Any, id: str | int) -> None:
@@ -95,8 +93,8 @@ class Transaction:
         self._sender.check(sql, params)
         self._add(Execute(sql, params, expect))
 
-    def _add(self, op: Op) -> None:
+    def _add(self, *ops: Op) -> None:
         if not self._open:
             msg = "the transaction has ended: use it inside its with block"
             raise TurnEnded(msg)
-        self._ops.append(op)
+        self._ops += ops
