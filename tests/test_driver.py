@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from callboard.actors import driver as driver_module
 from callboard.actors.cell import BUDGET, Cell
 from callboard.actors.driver import Deadlines, Driver, ThreadDriver
 from callboard.actors.retry import RetryPolicy
@@ -439,3 +440,35 @@ def test_system_cells_are_stepped_by_whoever_drains() -> None:
     assert seen == []  # ready() steps nothing: the caller may hold locks
     driver.drain()
     assert seen == [threading.current_thread().name]
+
+
+class Overslept:
+    """A condition on which every sleep ends so many seconds late; nobody notifies it."""
+
+    def __init__(self) -> None:
+        self.now, self.late = 0.0, 0.0
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds + self.late
+        return False
+
+
+def test_the_clock_thread_learns_how_late_the_machine_wakes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver, machine = ThreadDriver(SystemClock(), 1), Overslept()
+    monkeypatch.setattr(driver, "_ticking", machine)
+    monkeypatch.setattr(driver_module, "monotonic", lambda: machine.now)
+    monkeypatch.setattr(driver._clock, "slice", lambda _: 0.1)
+
+    def ahead_after(late: float, seconds: float = 0.05) -> float:
+        machine.late = late
+        for _ in range(200):
+            driver._sleep(seconds)
+        return driver._ahead
+
+    assert 0.0003 <= ahead_after(0.0003) + 0.00002 <= 0.00034
+    assert driver._patience(machine.now + 1) == pytest.approx(0.1 - driver._ahead)
+    assert ahead_after(0.9) == pytest.approx(0.0004)  # what oversleeps by more is not waited for
+    assert ahead_after(0.0) == pytest.approx(0.00005)
+    assert ahead_after(0.0003, seconds=0.0001) == pytest.approx(0.00005)  # too short to tell
