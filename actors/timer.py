@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from .mailbox import MailboxActor
 
 
+#: So many are read at once where none is in memory: each is a page of the file, and meanwhile those
+#: wait that have just become due.
+_PAGE = 512
+
+
 class Near:
     """The nearest timers of one mailbox. Pure.
 
@@ -200,7 +205,7 @@ class TimerActor(Cell):
             if messages or behind:
                 self._mailboxes[number].post(DueNow(messages, near.upto, behind=behind))
             if near.hungry:
-                limit = max(1, self.limit // 2)
+                limit = max(1, min(_PAGE, self.limit // 2))
                 near.page(self.environment.store.timers(number, after=near.horizon, limit=limit),
                           limit)  # fmt: skip
             self._arm(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sqlite3
 import threading
 from dataclasses import dataclass
@@ -106,6 +107,8 @@ def fill(path: Path, mailbox: str, count: int, due: tuple[int, int] | None = Non
     db.execute("COMMIT")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
+    with path.open("rb+") as file:  # or the first checkpoint of what is measured would wait for it
+        os.fsync(file.fileno())
 
 
 _FILL = """

@@ -278,6 +278,29 @@ def test_many_timers_are_held_in_little_memory_and_fire_in_their_order(board: Bo
     assert max(held) <= Sizes().near
 
 
+def test_what_is_due_waits_for_no_long_page_of_those_that_are_not(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    board.rt.mailbox("work", seen.append)
+    board.rt.tell_many("work", range(2000), after="2h")
+    board.rt.tell("work", -1, after="1h")
+    read, timers = list[int](), board.rt._store.timers
+
+    def counted(*args: Any, **options: Any) -> list[Message]:
+        found = timers(*args, **options)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(board.rt._store, "timers", counted)
+    with board:
+        board.advance("1h")
+        assert seen == [-1]
+        assert max(read) == 512
+        board.advance("1h")
+        assert seen == [-1, *range(2000)]
+
+
 def test_a_timer_told_after_the_clock_was_set_back_is_not_early(board: Board) -> None:
     seen: list[str] = []
     board.rt.mailbox("jobs", seen.append)
