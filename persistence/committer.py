@@ -364,9 +364,10 @@ class Committer:
         wake(heir)
 
     def _write(self, group: list[Unit], own: Unit | None) -> None:
-        overtaken = [unit for unit in group if unit.lineage is not None and unit.overtaken]
-        for unit in overtaken:
-            unit.outcome = Outcome.AGAIN
+        overtaken = False
+        for unit in group:
+            if unit.lineage is not None and unit.overtaken:
+                unit.outcome, overtaken = Outcome.AGAIN, True
         fresh = [unit for unit in group if unit.outcome is None] if overtaken else group
         try:
             self._breath.take()
@@ -544,9 +545,12 @@ class Committer:
         )
 
 
+_settler = attrgetter("settler")
+
+
 def _tell(group: Sequence[Unit]) -> None:
     """Tell each unit what became of it, in their order; those that stand together together."""
-    for settler, units in groupby(group, attrgetter("settler")):
+    for settler, units in groupby(group, _settler):
         if settler is not None:
             call(settler.ended, list(units))
             continue

@@ -91,9 +91,11 @@ class Gate:
             if self._closed:
                 msg = f"the store was closed meanwhile ({self._directory})"
                 raise StoreError(msg)
-            self._lock(self._next, until, "waiting in line")
+            if not _try(self._next):
+                self._wait(self._next, until, "waiting in line")
             try:
-                self._lock(self._gate, until, "writing")
+                if not _try(self._gate):
+                    self._wait(self._gate, until, "writing")
             finally:
                 fcntl.flock(self._next, fcntl.LOCK_UN)
             if self._words is None:
@@ -209,14 +211,15 @@ class Gate:
             msg = f"cannot map {path}: {error.strerror}; free some memory or descriptors"
             raise StoreError(msg) from error
 
-    def _lock(self, fd: int, until: float, doing: str) -> None:
-        """Take one lock file, until then."""
+    def _wait(self, fd: int, until: float, doing: str) -> None:
+        """Take one lock file that somebody holds, until then."""
         nap = _FIRST_NAP
-        while not _try(fd):
-            if monotonic() >= until:
-                raise StoreBusy(self._complaint(f"another process that is {doing}"))
+        while monotonic() < until:
             sleep(nap)
             nap = min(_LONGEST_NAP, nap * 1.5)
+            if _try(fd):
+                return
+        raise StoreBusy(self._complaint(f"another process that is {doing}"))
 
     def _complaint(self, who: str) -> str:
         return (
@@ -230,9 +233,12 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
+_AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
+
+
 def _try(fd: int) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, _AT_ONCE)
     except BlockingIOError:
         return False
     return True

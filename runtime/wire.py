@@ -40,6 +40,8 @@ class Ringer:
 
     def ring(self) -> None:
         """Ring, if somebody owns the store."""
+        if self._socket is None and monotonic() < self._absent_until:
+            return
         with self._lock:
             for _ in range(2):
                 if self._socket is None and not self._connect():
@@ -65,12 +67,10 @@ class Ringer:
         self._drop()
 
     def _connect(self) -> bool:
-        if (now := monotonic()) < self._absent_until:
-            return False
         path = self._path()
         # A tenth of the cost of knocking in vain, for a client without an owner.
         if not os.path.exists(path):  # noqa: PTH110  (half the cost of Path.exists)
-            self._absent_until = now + _ABSENT
+            self._absent_until = monotonic() + _ABSENT
             return False
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         client.setblocking(False)
