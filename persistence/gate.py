@@ -66,6 +66,7 @@ class Gate:
         self._words: memoryview[int] | None = None
         # The count as our last passage left it, and the last passage that was not ours.
         self._left, self._other = -1, 0
+        self._disowned = False
         self._next = _open(directory / "next")
         try:
             self._gate = _open(directory / "gate")
@@ -114,8 +115,11 @@ class Gate:
             count = words[_COUNT]
             if count != self._left:
                 self._other = count
-            # Others may read it now: what they compare it with goes first.
-            self._left = words[_COUNT] = count + 1
+            if self._disowned:
+                words[_COUNT] = count + 1
+            else:  # others may read it now: what they compare it with goes first
+                self._left = words[_COUNT] = count + 1
+        self._disowned = False
         fcntl.flock(self._gate, fcntl.LOCK_UN)
         self._threads.release()
 
@@ -132,6 +136,10 @@ class Gate:
             return None
         count = words[_COUNT]
         return self._other if count <= self._left else count
+
+    def disown(self) -> None:
+        """Have :meth:`others` count this passage as another process's. Call it inside the gate."""
+        self._disowned = True
 
     # --- a pause for others, inside the gate ---------------------------------------------------
 

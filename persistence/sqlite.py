@@ -207,6 +207,8 @@ class SqliteStore(SqliteReader):
         self.probe("begin")
         gate, writer = self._parts()
         with gate:
+            if epoch is None:  # begun as a client: should we own the store by now, nobody is told
+                gate.disown()
             written = writer.write(units, epoch, seen)
         self.probe("committed")
         return written

@@ -728,8 +728,9 @@ class Store(Protocol):
 
         It changes before that process hears of its commit: so for as long as it stays the same,
         nobody else has been told that what was read since it was asked is otherwise now. What is
-        written through a caller's own connection need not change it. Quick: it is asked before
-        each future call's handler, and by any number of threads.
+        written without an epoch changes it too: a client's commit that is under way while its
+        process becomes the owner. What is written through a caller's own connection need not.
+        Quick: it is asked before each future call's handler, and by any number of threads.
         """
         ...
 

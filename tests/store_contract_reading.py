@@ -101,7 +101,8 @@ class ReadingContract(ContractBase):
         before = store.others()
         if before is None:
             pytest.skip("this store cannot say")
-        tell(store, box, b"3")
+        _, epoch, _ = store.heartbeat()
+        write(store, Unit(tells=[message(box, b"3")]), epoch=epoch)
         store.pause(box, paused=True)
         assert other.present([call.number]) == {call.number}
         assert store.others() == before
@@ -109,7 +110,7 @@ class ReadingContract(ContractBase):
         cancelled = store.others()
         assert cancelled != before
         assert store.present([call.number]) == set()
-        tell(store, box, b"4")
+        write(store, Unit(tells=[message(box, b"4")]), epoch=epoch)
         assert store.others() == cancelled
         other.pause(box, paused=False)
         assert store.others() not in {before, cancelled}

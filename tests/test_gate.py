@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +291,17 @@ def test_what_is_said_of_others_changes_when_another_has_passed_and_at_nothing_e
                 assert (mine[start] != mine[end]) == passed, (order, me, start, end)
         for each in gates:
             each.close()
+
+
+def test_a_disowned_passage_is_taken_for_anothers_and_the_next_one_is_not(gate: Gate) -> None:
+    said = []
+    for disowned in (False, False, True, False, True, True, False):
+        with gate:
+            if disowned:
+                gate.disown()
+        said.append(gate.others())
+    changed = [one != two for one, two in pairwise(said)]
+    assert changed == [False, True, False, True, True, False]
 
 
 def test_a_passage_has_been_counted_when_the_other_process_goes_on(

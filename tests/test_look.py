@@ -115,6 +115,43 @@ def test_what_another_process_cancels_after_the_look_is_not_delivered(
     assert looks == [*before, told[1:], told[2:]], "nothing that was seen before it stood any more"
 
 
+def test_what_this_process_cancels_while_it_becomes_the_owner_is_not_delivered(
+    board: Board,
+) -> None:
+    """Begun as a client's, that commit marks nothing in the window, which has read the row."""
+    work = Held(0)
+    board.rt.mailbox("jobs", work)
+    told = overdue(board)(4)
+    begun, go_on = threading.Event(), threading.Event()
+    cancelled: list[bool] = []
+
+    def cancel() -> None:
+        cancelled.append(board.rt.cancel("jobs", told[2]))
+
+    client = threading.Thread(target=cancel)
+
+    def stand_still(point: str) -> None:
+        if point == "begin" and threading.current_thread() is client:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+
+    board.rt._store.probe = stand_still
+    try:
+        client.start()
+        assert begun.wait(PATIENCE)
+        board.start()
+        work.reach(0)
+        go_on.set()
+        client.join(PATIENCE)
+        assert cancelled == [True]
+    finally:
+        go_on.set()
+        work.release()
+    board.settle()
+    board.stop()
+    assert work.seen == [0, 1, 3]
+
+
 @pytest.mark.parametrize("way", [fired, overdue])
 def test_one_look_serves_a_burst_until_another_process_writes(
     board: Board, other: Runtime, looks: list[list[int]], way: Any
