@@ -83,8 +83,12 @@ class Landings:
         self._last: Landing | None = None
 
     def here(self) -> Landing:
-        """Return the landing of the running loop."""
-        loop = sys.modules["asyncio"].get_running_loop()  # whoever has one has imported it
+        """Return the landing of the running loop; RuntimeError where none runs."""
+        asyncio = sys.modules.get("asyncio")  # whoever has a running loop has imported it
+        if asyncio is None:
+            msg = "no running event loop: await it in a task of asyncio"
+            raise RuntimeError(msg)
+        loop = asyncio.get_running_loop()
         landing = self._last
         if landing is None or landing.loop is not loop:
             landing = self._last = Landing(loop)

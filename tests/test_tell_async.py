@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +227,21 @@ def test_a_task_that_gives_up_and_a_loop_that_is_gone_harm_nobody(rt: Runtime) -
     asyncio.run(main())
     hold.set()
     assert rt.tell("work", 2) == 3  # what the cancelled task had sent is on disk all the same
+
+
+def test_without_a_loop_it_says_so_and_tells_nothing_even_where_nobody_imported_asyncio(
+    rt: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under another library's event loop."""
+    rt.mailbox("work", lambda _n: None)
+    rt.tell("work", 0)
+    monkeypatch.delitem(sys.modules, "asyncio")
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        rt.tell_async("work", 1).send(None)
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        rt.tell_async("work", 1).send(None)
+    assert rt.tell("work", 2) == 2
 
 
 def test_what_is_told_under_a_byline_notes_who_tells_it_in_its_own_transaction(
