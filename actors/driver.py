@@ -274,9 +274,8 @@ class ThreadDriver:
         with self._lock:
             if not self._seats:
                 return
-            seat = self._seats.pop()
-            self._roused = True
-        seat.release()
+            self._seats.pop().release()
+            self._roused = True  # behind it: a Ctrl-C between the two must not have us count on it
 
     def seconds(self) -> float:
         """See Driver."""
@@ -377,10 +376,12 @@ class ThreadDriver:
         return True
 
     def _relieve(self) -> None:
-        """Try again to start a thread for what is ready: with none, nobody else would."""
+        """Try again to find a thread for what is ready.
+
+        The machine gave none, or a Ctrl-C interrupted whoever was about to wake one.
+        """
         with self._lock:
-            if not self._seats:
-                self._hand_on()
+            self._hand_on()
 
     def _run(self) -> None:
         me = threading.current_thread()
@@ -409,7 +410,9 @@ class ThreadDriver:
                         self._seats.remove(seat)
                         self._threads.discard(me)
                         return
-                seat.acquire()  # it was chosen just now
+                if not seat.acquire(timeout=_IDLE):  # it was chosen just now
+                    seat = threading.Lock()  # by one whom a Ctrl-C interrupted before the release
+                    seat.acquire()
 
     def _hand_on(self) -> None:
         """Have another thread take what is ready; the caller holds the lock."""

@@ -342,6 +342,57 @@ def test_a_thread_that_was_roused_for_nothing_is_woken_again() -> None:
         assert driver.stop(PATIENCE) == []
 
 
+class Seats(list[threading.Lock]):
+    """Idle threads; whoever chooses one while it is armed is interrupted before it can wake it."""
+
+    armed = False
+
+    def pop(self, *_: Any) -> threading.Lock:
+        seat = super().pop()
+        if self.armed:
+            raise KeyboardInterrupt
+        return seat
+
+
+def test_a_thread_whose_choice_was_interrupted_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "_IDLE", 0.02)
+    driver = ThreadDriver(ManualClock(), 1)
+    driver._seats = seats = Seats()
+    pause, done = threading.Event(), threading.Event()
+
+    def interrupt() -> None:
+        for _ in range(4000):  # it leaves when it has nothing to do
+            Work.launch(driver, "first", lambda _: None).post("go")
+            pause.wait(0.0025)
+            seats.armed = True
+            driver.rouse()
+            seats.armed = False
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        seats.armed = False
+        Work.launch(driver, "cell", lambda _: done.set()).post("go")
+        assert done.wait(PATIENCE)
+    finally:
+        assert driver.stop(PATIENCE) == []
+
+
+def test_what_is_ready_while_its_thread_was_not_woken_is_taken_with_the_next_pulse() -> None:
+    driver = ThreadDriver(ManualClock(), 2)
+    driver._seats = seats = Seats([threading.Lock(), threading.Lock()])
+    left = seats[0]
+    for seat in seats:
+        assert seat.acquire()
+    seats.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        Work.launch(driver, "cell", print).post("go")
+    seats.armed = False
+    assert left.locked()
+    driver._relieve()
+    assert not left.locked()
+
+
 @pytest.mark.parametrize("kind", [ManualClock, SystemClock])
 def test_a_deadline_wakes_a_cell(kind: Callable[[], Clock]) -> None:
     clock = kind()
