@@ -7,8 +7,8 @@ to be looked up takes along those that stand next.
 
 What was seen is noted on the message, while it is *loaded* in the window. From then on until it is
 taken this process runs and settles no other copy of it, and whoever cancels it here marks it as
-gone. The note goes when it is taken: a copy that comes from elsewhere, and one that comes again for
-its retry, have none.
+gone; a cancel that was begun as a client counts as another process's. The note goes when it is
+taken: a copy that comes from elsewhere, and one that comes again for its retry, have none.
 """
 
 from __future__ import annotations

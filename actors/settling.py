@@ -1,6 +1,6 @@
 """The end of a turn: what a failure leaves is staged, and what became of a commit is learnt.
 
-The committer calls :meth:`Settling.settled` in commit order. Only then does a message stop being
+The committer calls :meth:`Settling.ended` in commit order. Only then does a message stop being
 held, does its retry go to the timers, and is the event told.
 """
 
