@@ -195,6 +195,7 @@ class ThreadDriver:
         self._spawn_again = 0.0
         self._said_few = False
         self._ending = False
+        self._over = threading.Event()
         self._ticking = threading.Condition()
         self._deadlines = Deadlines()
         self._watched: list[tuple[float, int, Callable[[], None]]] = []
@@ -334,6 +335,7 @@ class ThreadDriver:
         with self._ticking:
             self._ending = True
             self._ticking.notify()
+        self._over.set()
         with self._lock:
             seats, self._seats = self._seats, []
             threads = [*self._threads]
@@ -347,10 +349,11 @@ class ThreadDriver:
                 if t.is_alive() and t is not threading.current_thread()]  # fmt: skip
 
     def rest(self, seconds: float) -> None:
-        """Wait a moment for handlers to end."""
-        with self._ticking:
-            if not self._ending:
-                self._ticking.wait(seconds)
+        """Wait a moment for handlers to end.
+
+        Not where the clock thread waits: a notice of a deadline would wake this one instead.
+        """
+        self._over.wait(seconds)
 
     # --- handler threads ---------------------------------------------------------------------
 

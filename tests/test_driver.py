@@ -13,7 +13,7 @@ from callboard.actors.driver import Deadlines, Driver, ThreadDriver
 from callboard.actors.retry import RetryPolicy
 from callboard.actors.seeded_driver import SeededDriver
 from callboard.actors.turn import current
-from callboard.clock import SECOND, ManualClock, SystemClock
+from callboard.clock import SECOND, ManualClock, SystemClock, monotonic
 from callboard.events import Events
 from callboard.persistence.committer import Committer
 from callboard.persistence.slots import Slots
@@ -523,3 +523,20 @@ def test_the_clock_thread_learns_how_late_the_machine_wakes_it(
     assert ahead_after(0.9) == pytest.approx(0.0004)  # what oversleeps by more is not waited for
     assert ahead_after(0.0) == pytest.approx(0.00005)
     assert ahead_after(0.0003, seconds=0.0001) == pytest.approx(0.00005)  # too short to tell
+
+
+def test_who_rests_takes_no_notice_from_the_clock_thread() -> None:
+    driver = ThreadDriver(ManualClock(), 1)
+    driver._beat = monotonic() + PATIENCE  # nothing but the notice ends the clock thread's sleep
+    driver.start()
+    called, resting = threading.Event(), threading.Thread(target=driver.rest, args=(PATIENCE,))
+    resting.start()
+    try:
+        for _ in range(20):  # whoever waits first is the first to be notified
+            called.clear()
+            driver.watch(0.0, called.set)
+            assert called.wait(PATIENCE / 4)
+    finally:
+        driver.stop(PATIENCE)
+        resting.join(PATIENCE)
+    assert not resting.is_alive()
