@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -276,6 +277,18 @@ def test_many_timers_are_held_in_little_memory_and_fire_in_their_order(board: Bo
         assert seen == [*range(5000, 25_000)]
         assert len(near(board)) == 0
     assert max(held) <= Sizes().near
+
+
+def test_one_that_is_due_soon_after_another_is_not_early(board: Board) -> None:
+    seen: list[str] = []
+    board.rt.mailbox("jobs", seen.append)
+    with board:
+        board.rt.tell("jobs", "first", after="1h")
+        board.rt.tell("jobs", "a microsecond later", after=timedelta(hours=1, microseconds=1))
+        board.advance("1h")
+        assert seen == ["first"]
+        board.advance(timedelta(microseconds=1))
+        assert seen == ["first", "a microsecond later"]
 
 
 def test_what_is_due_waits_for_no_long_page_of_those_that_are_not(
