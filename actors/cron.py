@@ -51,7 +51,11 @@ class Job:
 
 
 class Staged(msgspec.Struct):
-    """A transaction of a schedule, and why it tells nothing although it was to."""
+    """A transaction of a schedule, and why it tells nothing although it was to.
+
+    It is part of a cycle (its unit settles through the actor that holds it in its inbox), so the
+    garbage collector has to track it.
+    """
 
     job: Job
     planned: Plan

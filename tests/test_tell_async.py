@@ -50,6 +50,19 @@ def writes(rt: Runtime) -> list[int]:
     return sizes
 
 
+def held_up(rt: Runtime) -> tuple[threading.Event, threading.Event]:
+    """Hold up each write until the first event is set; the second says that one waits."""
+    write, hold, held = rt._store.write, threading.Event(), threading.Event()
+
+    def slow(units: Any, **kwargs: Any) -> Any:
+        held.set()
+        assert hold.wait(PATIENCE)
+        return write(units, **kwargs)
+
+    rt._store.write = slow  # type: ignore[method-assign]
+    return hold, held
+
+
 def _on_loop() -> bool:
     try:
         asyncio.get_running_loop()
@@ -182,14 +195,7 @@ def test_a_refusing_store_gives_each_task_its_error(rt: Runtime) -> None:
 def test_a_stop_leaves_no_task_waiting(rt: Runtime) -> None:
     rt.mailbox("work", lambda _n: None)
     rt.tell("work", 0)
-    write, hold, held = rt._store.write, threading.Event(), threading.Event()
-
-    def slow(units: Any, **kwargs: Any) -> Any:
-        held.set()
-        assert hold.wait(PATIENCE)
-        return write(units, **kwargs)
-
-    rt._store.write = slow  # type: ignore[method-assign]
+    hold, held = held_up(rt)
 
     async def main() -> None:
         tasks = [asyncio.create_task(rt.tell_async("work", 1))]
@@ -208,14 +214,7 @@ def test_a_stop_leaves_no_task_waiting(rt: Runtime) -> None:
 def test_a_task_that_gives_up_and_a_loop_that_is_gone_harm_nobody(rt: Runtime) -> None:
     rt.mailbox("work", lambda _n: None)
     rt.tell("work", 0)
-    write, hold, held = rt._store.write, threading.Event(), threading.Event()
-
-    def slow(units: Any, **kwargs: Any) -> Any:
-        held.set()
-        assert hold.wait(PATIENCE)
-        return write(units, **kwargs)
-
-    rt._store.write = slow  # type: ignore[method-assign]
+    hold, held = held_up(rt)
 
     async def main() -> None:
         task = asyncio.create_task(rt.tell_async("work", 1))
@@ -290,14 +289,7 @@ def test_a_byline_that_was_refused_is_taken_by_the_next_change(rt: Runtime) -> N
 def test_a_byline_of_a_task_that_gives_up_is_not_written_again(rt: Runtime) -> None:
     rt.mailbox("mail", lambda _: None)
     rt.tell("mail", 0)
-    write, hold, held = rt._store.write, threading.Event(), threading.Event()
-
-    def slow(units: Any, **kwargs: Any) -> Any:
-        held.set()
-        assert hold.wait(PATIENCE)
-        return write(units, **kwargs)
-
-    rt._store.write = slow  # type: ignore[method-assign]
+    hold, held = held_up(rt)
 
     async def give_up() -> None:
         with rt.signing("tell", "ann"):
